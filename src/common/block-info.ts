@@ -1,0 +1,40 @@
+// What drivers and tools say about a node or an image (block-api 1.9). Findings are data, not errors.
+
+/** Facts of a node that its users act on. */
+export interface BlockDriverInfo {
+  /** Bytes; 0 where clusters mean nothing. */
+  clusterSize: number
+  /** Where the VM state begins, in bytes; 0 where the format holds none. */
+  vmStateOffset: number
+  isDirty: boolean
+  needsCompressedWrites: boolean
+}
+
+/** How the clusters of an image are laid out. */
+export interface BlockFragInfo {
+  allocatedClusters: number
+  totalClusters: number
+  fragmentedClusters: number
+  compressedClusters: number
+}
+
+export const BDRV_FIX_LEAKS = 1
+export const BDRV_FIX_ERRORS = 2
+
+/** What a check of an image found and repaired. */
+export interface BdrvCheckResult {
+  corruptions: number
+  leaks: number
+  checkErrors: number
+  corruptionsFixed: number
+  leaksFixed: number
+  /** Bytes of the file in use. */
+  imageEndOffset: number
+  fragmentation: BlockFragInfo
+}
+
+/** Physical and logical block size of a host device, in bytes. */
+export interface BlockSizes {
+  phys: number
+  log: number
+}

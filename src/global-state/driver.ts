@@ -1,0 +1,195 @@
+// How a driver is declared: one exported value. The definition is global state; what `open` returns is its I/O half.
+
+import type { BlockSizes } from '../common/block-info.js'
+import type { ChildRole, DriverKind } from '../common/child-role.js'
+import { assert } from '../common/assert.js'
+import type { ErrnoName } from '../common/errno.js'
+import type { BlockLimits } from '../common/limits.js'
+import type { OpenFlags } from '../common/open-flags.js'
+import type { PermissionPair, Permissions } from '../common/permissions.js'
+import type { RequestFlags } from '../common/request.js'
+import type { Offset } from '../common/units.js'
+import type { BlockChild, BlockDriverState } from '../io/block-node.js'
+import type { IoEnvironment } from '../io/environment.js'
+import type { Completion, MaybePromise, NodeIo } from '../io/node-io.js'
+import type { OptionSchema, OptionValues } from './option-schema.js'
+
+/** What `open` may ask of the graph. Valid until `open` settles. */
+export interface OpenContext {
+  readonly nodeName: string
+  readonly environment: IoEnvironment
+  readonly openFlags: OpenFlags
+  readonly readOnly: boolean
+  /** Falls back to read-only where `auto-read-only` allows; otherwise throws `code`. */
+  applyAutoReadOnly(code: ErrnoName, message: string): void
+  /** Whether the child's options name something (a definition, a reference, or null). */
+  hasChild(name: string): boolean
+  /**
+   * Opens (or references) the child whose options stand under `name`, and attaches it. Rejects with EINVAL where there is
+   * none. `filename` and `options` apply where the user gave none, as for names found in an image.
+   */
+  child(name: string, role: ChildRole, defaults?: Record<string, unknown>): Promise<BlockChild>
+  /** Tells whoever listens something a person may want to know. */
+  notice(message: string): void
+  readonly signal: AbortSignal | undefined
+}
+
+/** What `open` returns. Limits and supported flags are data. */
+export interface OpenedNode<State> {
+  io: NodeIo
+  /** Handed to the definition's other methods and to `stateOf`. */
+  state: State
+  limits?: Partial<BlockLimits>
+  readFlags?: RequestFlags
+  writeFlags?: RequestFlags
+  zeroFlags?: RequestFlags
+  truncateFlags?: RequestFlags
+}
+
+/** What a driver is told when its permissions are asked for. */
+export interface ChildPermissionContext {
+  /** The node will be writable after the change under way. */
+  readonly writable: boolean
+  readonly inactive: boolean
+  readonly openFlags: OpenFlags
+  readonly childNode: BlockDriverState
+}
+
+/** What a reopen may ask. */
+export interface ReopenContext<S extends OptionSchema> {
+  readonly nodeName: string
+  readonly node: BlockDriverState
+  readonly options: OptionValues<S>
+  readonly oldOptions: OptionValues<S>
+  readonly openFlags: OpenFlags
+  readonly readOnly: boolean
+}
+
+/** A change that is prepared and then either committed or aborted, each synchronously and once. */
+export interface PreparedChange {
+  commit(): void
+  abort(): void
+}
+
+/** What `create` may use. `options` are creation options (`BLOCK_OPT_*`). */
+export interface CreateContext {
+  readonly environment: IoEnvironment
+  readonly filename: string
+  /** Creates and opens the protocol layer below, of at least `size` bytes, for a format's `create`. */
+  createFile(options: { size: Offset; preallocation?: string }): Promise<CreateFile>
+  readonly signal: AbortSignal | undefined
+}
+
+/** The file a format driver writes its new image to. Closed when `create` settles. */
+export interface CreateFile {
+  readonly edge: BlockChild
+}
+
+/** A driver. `S` is the schema of its options, `State` what its open node keeps. */
+export interface DriverDefinition<S extends OptionSchema = OptionSchema, State = unknown> {
+  readonly name: string
+  readonly kind: DriverKind
+  readonly options: S
+  /** `nbd` in `nbd:...`; the driver then takes file names with that prefix. */
+  readonly protocolName?: string
+  readonly supportsBacking?: boolean
+  /** A filter whose filtered child stands under `backing`. Kept for filters that jobs insert. */
+  readonly filteredChildIsBacking?: boolean
+  readonly needsFilename?: boolean
+  /** May not be frozen into a chain by a job. */
+  readonly neverFreeze?: boolean
+  /** Options that change what data is seen: they force a `json:` name. A trailing dot means a prefix. */
+  readonly strongOptions?: readonly string[]
+  /** Options that a reopen may leave out, which resets them to their default. */
+  readonly mutableOptions?: readonly string[]
+  /** Names of the children the driver may open; the options under them are not its own. */
+  readonly childNames?: readonly string[]
+  /** Score 0..100 that this header (512 bytes or fewer) is an image of this format. */
+  probe?(header: Uint8Array, filename: string): number
+  /** Turns a file name into options. By default `{ filename }`. */
+  parseFilename?(filename: string): Record<string, unknown>
+  /** The exact name of the open node, if its options can be said in one. */
+  filename?(options: OptionValues<S>): string | undefined
+  open(context: OpenContext, options: OptionValues<S>): MaybePromise<OpenedNode<State>>
+  /** Frees what `open` took. Nothing is in flight; every child is still attached. */
+  close?(state: State): Completion
+  /** What the driver asks of a child, given what its own users ask of it. Default: by role (block-api 2.4). */
+  childPermissions?(
+    state: State,
+    child: { name: string; role: ChildRole },
+    asked: PermissionPair,
+    context: ChildPermissionContext,
+  ): PermissionPair
+  /** `check` may veto or prepare (file locks); then exactly one of `set` and `abort` follows. */
+  readonly permissions?: {
+    check(state: State, perm: Permissions, shared: Permissions): Completion
+    set(state: State, perm: Permissions, shared: Permissions): void
+    abort(state: State): void
+  }
+  refreshLimits?(state: State, limits: BlockLimits): void
+  /** Stage a change of options. Absent: the node cannot be reopened with changed options of its own. */
+  reopen?(state: State, context: ReopenContext<S>): MaybePromise<PreparedChange>
+  activate?(state: State): Completion
+  inactivate?(state: State): Completion
+  /** Says whether a child may be added, and as what. */
+  addChild?(state: State, child: BlockDriverState): { name: string; role: ChildRole }
+  /** Vetoes by throwing. */
+  delChild?(state: State, child: BlockChild): void
+  /** Whether a new image reads as zero before anything is written. */
+  hasZeroInit?(state: State): boolean
+  probeBlocksizes?(state: State): MaybePromise<BlockSizes>
+  readonly createOptions?: OptionSchema
+  create?(context: CreateContext, options: Record<string, unknown>): Promise<void>
+  /** Debug points of a test driver (blkdebug). */
+  readonly debug?: {
+    breakpoint(state: State, event: string, tag: string): void
+    removeBreakpoint(state: State, tag: string): void
+    resume(state: State, tag: string): void
+    isSuspended(state: State, tag: string): boolean
+  }
+  /** Whether `other`, found below this node, surely shows the same data (for replacing it). */
+  recurseCanReplace?(state: State, node: BlockDriverState, other: BlockDriverState): boolean
+  changeBackingFile?(state: State, filename: string | undefined, format: string | undefined): Completion
+  makeEmpty?(state: State): Completion
+}
+
+/** Any driver, its types forgotten. */
+export type BlockDriver = DriverDefinition<OptionSchema, unknown>
+
+/** Declares a driver; checks what its types cannot say. */
+export function defineDriver<S extends OptionSchema, State>(definition: DriverDefinition<S, State>): DriverDefinition<S, State> {
+  assert(/^[a-z][a-z0-9-]*$/.test(definition.name), `driver name '${definition.name}' is not well-formed`)
+  assert(!(definition.kind === 'filter' && definition.supportsBacking === true), 'a filter has no backing file')
+  return definition
+}
+
+/** The drivers a graph knows, by name. */
+export class DriverRegistry {
+  readonly #drivers = new Map<string, BlockDriver>()
+
+  constructor(drivers: Iterable<BlockDriver> = []) {
+    for (const driver of drivers) this.register(driver)
+  }
+
+  /** Adds a driver; its name must be new. */
+  register(driver: BlockDriver): void {
+    assert(!this.#drivers.has(driver.name), `driver '${driver.name}' is registered already`)
+    this.#drivers.set(driver.name, driver)
+  }
+
+  /** The driver called `name`. */
+  find(name: string): BlockDriver | undefined {
+    return this.#drivers.get(name)
+  }
+
+  /** The driver that takes file names with `prefix` before their colon. */
+  findProtocol(prefix: string): BlockDriver | undefined {
+    for (const driver of this.#drivers.values()) if (driver.protocolName === prefix) return driver
+    return undefined
+  }
+
+  /** All drivers, sorted by name. */
+  list(): BlockDriver[] {
+    return [...this.#drivers.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
+  }
+}

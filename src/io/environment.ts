@@ -1,0 +1,43 @@
+// What all nodes of one graph share on the I/O side: time, trace, and who waits for requests to end.
+
+import { type Clock, hostClock } from '../common/clock.js'
+import type { ContextTracker } from '../common/context-tracker.js'
+import { Trace } from '../common/trace.js'
+
+/** Somebody who wants to look again whenever requests end or a busy parent comes to rest. */
+export interface DrainWaiter {
+  wake(): void
+}
+
+/** One per graph. Made by global state; `coarseNow` and `drainWaiters` are written by io/ only. */
+export interface IoEnvironment {
+  readonly clock: Clock
+  readonly trace: Trace
+  /** How long somebody may wait for the main loop or a drain before a `stall` event names the holder. Milliseconds. */
+  readonly stallAfterMs: number
+  readonly tracker: ContextTracker | undefined
+  /** `clock.now()` as of a recent turn; requests are stamped with it, since a clock read costs more than a request. */
+  coarseNow: number
+  readonly drainWaiters: Set<DrainWaiter>
+}
+
+/** What may be chosen for an environment. */
+export interface EnvironmentOptions {
+  clock?: Clock
+  /** Milliseconds; 5000 by default. */
+  stallAfterMs?: number
+  tracker?: ContextTracker | undefined
+}
+
+/** The environment of a new graph. */
+export function createEnvironment(options: EnvironmentOptions = {}): IoEnvironment {
+  const clock = options.clock ?? hostClock
+  return {
+    clock,
+    trace: new Trace(),
+    stallAfterMs: options.stallAfterMs ?? 5000,
+    tracker: options.tracker,
+    coarseNow: clock.now(),
+    drainWaiters: new Set(),
+  }
+}

@@ -1,0 +1,105 @@
+// What I/O owns of a node: one plain object per node, made by global state, written by io/ only (global state sets limits,
+// flags and length of a node under construction or inside a drained section).
+
+import type { BlockLimits } from '../common/limits.js'
+import type { RequestFlags, RequestKind } from '../common/request.js'
+import type { Offset } from '../common/units.js'
+import type { BlockDriverState } from './block-node.js'
+import type { DirtyBitmap } from './dirty-bitmap.js'
+import type { IoEnvironment } from './environment.js'
+
+/** A request in flight, linked into its node's list. Records are pooled: hold one only while it is in flight. */
+export interface TrackedRequest {
+  state: RequestState
+  kind: RequestKind
+  offset: Offset
+  bytes: number
+  /** Makes others that overlap wait. The overlap range is the request's own, widened to an alignment. */
+  serialising: boolean
+  overlapOffset: Offset
+  overlapBytes: number
+  /** The coarse clock when it began. */
+  since: number
+  /** What it waits for, to break cycles of waiting. */
+  waitingFor: TrackedRequest | undefined
+  /** Called when it leaves. */
+  waiters: (() => void)[] | undefined
+  previous: TrackedRequest | undefined
+  next: TrackedRequest | undefined
+}
+
+/** The I/O state of one node. */
+export interface RequestState {
+  readonly environment: IoEnvironment
+  readonly node: BlockDriverState
+
+  /** Head of the intrusive list of requests in flight; its length is `inFlight`. */
+  first: TrackedRequest | undefined
+  inFlight: number
+  /** Serialising requests in flight. */
+  serialising: number
+
+  /** Open sections on this node + open drain-alls + edges to children whose own counter is above 0. */
+  quiesceCounter: number
+
+  /** Rises with every write-like request, failed or not. */
+  writeGeneration: number
+  /** `writeGeneration` at the start of the last flush that succeeded. */
+  flushedGeneration: number
+  /** Set while a flush is under way; later ones queue behind it. */
+  activeFlush: Promise<void> | undefined
+
+  /** Cached length in bytes; decides bounds. */
+  length: Offset
+  limits: BlockLimits
+  readFlags: RequestFlags
+  writeFlags: RequestFlags
+  zeroFlags: RequestFlags
+  truncateFlags: RequestFlags
+
+  /** Users who asked for copy-on-read on this node. */
+  copyOnRead: number
+  /** Highest byte written (exclusive). */
+  writtenUpTo: Offset
+  /** Write threshold in bytes; 0 is off. */
+  writeThreshold: number
+  /** Bitmaps that record, or that forbid writing. */
+  bitmaps: readonly DirtyBitmap[]
+  /** The last range known to hold data (leaf nodes only). */
+  statusCacheStart: Offset
+  statusCacheEnd: Offset
+
+  /** Reasons why a read must take the careful path: serialising requests in flight, copy-on-read. */
+  readGates: number
+  /** Reasons why a write must: those of reads, and bitmaps, threshold, detect-zeroes, an inactive or read-only node. */
+  writeGates: number
+}
+
+/** The state of a node that has just been made. */
+export function createRequestState(environment: IoEnvironment, node: BlockDriverState, limits: BlockLimits): RequestState {
+  return {
+    environment,
+    node,
+    first: undefined,
+    inFlight: 0,
+    serialising: 0,
+    quiesceCounter: 0,
+    writeGeneration: 0,
+    flushedGeneration: 0,
+    activeFlush: undefined,
+    length: 0,
+    limits,
+    readFlags: 0,
+    writeFlags: 0,
+    zeroFlags: 0,
+    truncateFlags: 0,
+    copyOnRead: 0,
+    writtenUpTo: 0,
+    writeThreshold: 0,
+    bitmaps: [],
+    statusCacheStart: 0,
+    statusCacheEnd: 0,
+    readGates: 0,
+    writeGates: 0,
+  }
+}
