@@ -15,4 +15,10 @@ export interface AsyncContext {
   /** The main loop, section or request itself; compared by identity. */
   subject: object
   outer: AsyncContext | undefined
+  /** The graph's environment where `subject` does not tell to which graph this belongs. */
+  scope?: object
+  /** Set once the section or request is over: code that it left behind is no longer part of it. */
+  ended?: boolean
+  /** Drained sections that were opened in this context and are not ended. */
+  openSections?: Set<object>
 }

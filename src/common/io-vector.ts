@@ -105,6 +105,7 @@ function isZeroBuffer(buffer: Uint8Array): boolean {
   if (buffer[0] !== 0 || buffer[byteLength - 1] !== 0 || buffer[byteLength >>> 1] !== 0) return false
   const head = Math.min((4 - (byteOffset & 3)) & 3, byteLength)
   for (let i = 0; i < head; i++) if (buffer[i] !== 0) return false
+  if (head === byteLength) return true
   const words = new Int32Array(buffer.buffer, byteOffset + head, (byteLength - head) >>> 2)
   for (let i = 0; i < words.length; i++) if (words[i] !== 0) return false
   for (let i = head + words.length * 4; i < byteLength; i++) if (buffer[i] !== 0) return false

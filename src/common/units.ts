@@ -29,7 +29,8 @@ export function isAligned(value: number, alignment: number): boolean {
 
 /** Whether `value` is a power of two below 2^53. */
 export function isPowerOfTwo(value: number): boolean {
-  return Number.isSafeInteger(value) && value > 0 && Number.isInteger(Math.log2(value))
+  // The logarithm of a large number rounds: its neighbours would pass if the power were not taken again.
+  return Number.isSafeInteger(value) && value > 0 && 2 ** Math.round(Math.log2(value)) === value
 }
 
 /** Joins the halves of a u64; undefined where the value exceeds {@link MAX_LENGTH}. */

@@ -17,6 +17,8 @@ import type { OptionSchema, OptionValues } from './option-schema.js'
 /** What `open` may ask of the graph. Valid until `open` settles. */
 export interface OpenContext {
   readonly nodeName: string
+  /** The node being opened, to be named in status extents and copies later. Until `open` settles only its name is set. */
+  readonly node: BlockDriverState
   readonly environment: IoEnvironment
   readonly openFlags: OpenFlags
   readonly readOnly: boolean
@@ -29,6 +31,13 @@ export interface OpenContext {
    * none. `filename` and `options` apply where the user gave none, as for names found in an image.
    */
   child(name: string, role: ChildRole, defaults?: Record<string, unknown>): Promise<BlockChild>
+  /**
+   * This driver was guessed from the first bytes of the image. A guessed raw node keeps its guest from turning the image
+   * into another format, asking the probes of `drivers`.
+   */
+  readonly probed: boolean
+  /** Every driver the graph knows. */
+  readonly drivers: readonly BlockDriver[]
   /** Tells whoever listens something a person may want to know. */
   notice(message: string): void
   readonly signal: AbortSignal | undefined

@@ -58,6 +58,8 @@ export interface BlockChild {
 export interface ParentHooks {
   /** The parent where it is a node. */
   readonly node: BlockDriverState | undefined
+  /** The parent never moves to another node (a job's edge). */
+  readonly stayAtNode?: boolean
   /** For messages: "node 'top'", "block device 'virtio0'". */
   describe(): string
   /** Not called for node parents: those are quiesced through their own counter. */

@@ -41,3 +41,8 @@ export function createEnvironment(options: EnvironmentOptions = {}): IoEnvironme
     drainWaiters: new Set(),
   }
 }
+
+/** Lets everybody who waits for a drained section look again. */
+export function wakeDrains(environment: IoEnvironment): void {
+  for (const waiter of environment.drainWaiters) waiter.wake()
+}

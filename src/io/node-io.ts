@@ -68,7 +68,13 @@ export interface NodeIo {
   /** ENOTSUP where `exact` is impossible but an inexact length is not. */
   truncate?(length: Offset, options: TruncateOptions): Completion
   /** Passes a copy on towards the source of the data; ENOTSUP where that cannot be done without reading it. */
-  copyRangeFrom?(offset: Offset, target: CopyTarget, targetOffset: Offset, bytes: number, flags: RequestFlags): Completion
+  copyRangeFrom?(
+    offset: Offset,
+    target: CopyTarget,
+    targetOffset: Offset,
+    bytes: number,
+    flags: RequestFlags,
+  ): Completion
   /** Called on the target, with the source leaf of the copy. */
   copyRangeTo?(source: CopySource, sourceOffset: Offset, offset: Offset, bytes: number, flags: RequestFlags): Completion
   info?(): MaybePromise<BlockDriverInfo>
@@ -92,7 +98,13 @@ export interface NodeIo {
 /** The writing end of a copy as a driver on the reading end sees it. */
 export interface CopyTarget {
   /** Hands the copy to the target, naming the leaf that holds the data. */
-  copyFrom(source: CopySource, sourceOffset: Offset, targetOffset: Offset, bytes: number, flags: RequestFlags): Completion
+  copyFrom(
+    source: CopySource,
+    sourceOffset: Offset,
+    targetOffset: Offset,
+    bytes: number,
+    flags: RequestFlags,
+  ): Completion
 }
 
 /** The leaf that holds the data of a copy. */

@@ -26,6 +26,9 @@ export interface TrackedRequest {
   waiters: (() => void)[] | undefined
   previous: TrackedRequest | undefined
   next: TrackedRequest | undefined
+  /** Bound once to this record: what a pending promise of the plain path calls when it settles. */
+  readonly done: () => void
+  readonly fail: (error: unknown) => never
 }
 
 /** The I/O state of one node. */
@@ -69,14 +72,23 @@ export interface RequestState {
   statusCacheStart: Offset
   statusCacheEnd: Offset
 
-  /** Reasons why a read must take the careful path: serialising requests in flight, copy-on-read. */
+  /** Waiting drains that asked this node to hurry. */
+  expediters: number
+  /** A microtask is about to tell the parents of a new length. */
+  resizeQueued: boolean
+
+  /** Not 0: a read must take the careful path (serialising requests in flight, copy-on-read). See gates.ts. */
   readGates: number
-  /** Reasons why a write must: those of reads, and bitmaps, threshold, detect-zeroes, an inactive or read-only node. */
+  /** Not 0: a write must (the reasons of reads, bitmaps, an armed threshold). */
   writeGates: number
 }
 
 /** The state of a node that has just been made. */
-export function createRequestState(environment: IoEnvironment, node: BlockDriverState, limits: BlockLimits): RequestState {
+export function createRequestState(
+  environment: IoEnvironment,
+  node: BlockDriverState,
+  limits: BlockLimits,
+): RequestState {
   return {
     environment,
     node,
@@ -99,6 +111,8 @@ export function createRequestState(environment: IoEnvironment, node: BlockDriver
     bitmaps: [],
     statusCacheStart: 0,
     statusCacheEnd: 0,
+    expediters: 0,
+    resizeQueued: false,
     readGates: 0,
     writeGates: 0,
   }

@@ -1,0 +1,34 @@
+// Errors of the library as the tools print them: without generated node names, errno words where only the code matters.
+
+import { BlockError, toBlockError } from '../common/error.js'
+import { errnoMessage } from '../common/errno.js'
+import { ToolError } from './tool.js'
+
+/** The words for the code of whatever was thrown, as in "Input/output error". */
+export function errnoText(thrown: unknown): string {
+  return errnoMessage(toBlockError(thrown).code)
+}
+
+/** The message of whatever was thrown, less the names of nodes that the user did not name. */
+export function messageText(thrown: unknown): string {
+  const error = toBlockError(thrown)
+  const text = error.message.replace(/^(#block\d+: )+/, '')
+  const refused = /^'(.*)' is a directory, not an image$/.exec(text)
+  return refused === null ? text : `'file' driver requires '${refused[1]}' to be a regular file`
+}
+
+/** A {@link ToolError} saying `<what>: <message>`, with the error's hint as a line of its own. */
+export function failed(what: string, thrown: unknown, exitCode = 1): ToolError {
+  if (thrown instanceof ToolError) return thrown
+  const hint = thrown instanceof BlockError ? thrown.hint : undefined
+  return new ToolError(`${what}: ${messageText(thrown)}`, exitCode, hint === undefined ? [] : hint.split('\n'))
+}
+
+/** As {@link failed}, for an image that could not be created. */
+export function creationFailed(what: string, thrown: unknown): ToolError {
+  const error = failed(what, thrown)
+  const message = error.message
+    .replace(/(^|: )Could not open '/, "$1Could not create '")
+    .replace(/'file' driver requires ('.*') to be a regular file$/, 'Could not create $1: Is a directory')
+  return new ToolError(message, error.exitCode, error.hints)
+}

@@ -1,0 +1,66 @@
+// Options that several commands share, and what their values mean.
+
+import { Option } from 'commander'
+import { type CacheMode, parseCacheMode } from '../common/open-flags.js'
+import { ToolError } from './tool.js'
+
+/** `-f fmt`. */
+export function formatOption(): Option {
+  return new Option('-f, --format <fmt>')
+}
+
+/** `-U`: open the image although others use it. */
+export function forceShareOption(): Option {
+  return new Option('-U, --force-share')
+}
+
+/** `--image-opts`: the operand is a list of options, not a file name. */
+export function imageOptsOption(): Option {
+  return new Option('--image-opts')
+}
+
+/** `--output=human|json`. */
+export function outputOption(): Option {
+  return new Option('--output <ofmt>').default('human').argParser((word: string) => {
+    if (word === 'human' || word === 'json') return word
+    throw new ToolError('--output must be used with human or json as argument.')
+  })
+}
+
+/** Values of {@link outputOption}. */
+export type OutputFormat = 'human' | 'json'
+
+/** The options that say how an image is opened. */
+export interface ImageOptionValues {
+  format?: string
+  forceShare?: boolean
+  imageOpts?: boolean
+  object?: string[]
+}
+
+/** Throws where an image is said to be options and yet given a format. */
+export function refuseFormatWithImageOpts(format: string | undefined, imageOpts: boolean | undefined): void {
+  if (imageOpts === true && format !== undefined) {
+    throw new ToolError('--image-opts and --format are mutually exclusive')
+  }
+}
+
+/** The cache mode of a word; `invalid` is the message for any other. */
+export function cacheMode(word: string, invalid: string, exitCode = 1): CacheMode {
+  const mode = parseCacheMode(word)
+  if (mode === undefined) throw new ToolError(invalid, exitCode)
+  return mode
+}
+
+/** Refuses `--object` definitions the library has no use for: only a throttle group without limits has one. */
+export function checkObjects(objects: readonly string[] | undefined): void {
+  for (const object of objects ?? []) {
+    const [type = '', ...rest] = object.split(',')
+    const name = type.replace(/^qom-type=/, '')
+    if (name !== 'throttle-group') throw new ToolError(`Parameter 'qom-type' does not accept value '${name}'`)
+    const limit = rest.find((item) => !item.startsWith('id='))
+    if (limit !== undefined) {
+      throw new ToolError(`A throttle group takes its limits from the throttle node, not from '${limit}'`)
+    }
+  }
+}

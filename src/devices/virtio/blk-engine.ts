@@ -1,0 +1,246 @@
+// Moves requests of a virtio-blk device from its queues to the backend and back. Synchronous work is bounded: after a
+// budget of requests or time the rest waits for the next turn. Completions of one turn are shown to the driver together.
+//
+// In a drained section nothing is fetched; what has begun passes through, and the engine is busy until all of it has been
+// delivered. A request parked by the `stop` policy counts nowhere until it is resumed.
+
+import type { Clock } from '../../common/clock.js'
+import { toBlockError } from '../../common/error.js'
+import { applyErrorAction, errorAction } from '../../io/backend/error-policy.js'
+import { VIRTIO_BLK_S_OK } from '../../protocols/virtio/blk.js'
+import { blkStatusOf } from './blk-error-status.js'
+import { type BlkUnit, executeBlk, requestKindOf } from './blk-execute.js'
+import { type BlkLane, createLane } from './blk-lane.js'
+import { BlkRequest, type BlkRequestOwner, parseBlkRequest, usedLength } from './blk-request.js'
+import { FETCH_CHAIN, FETCH_EMPTY, NO_HEAD, type SplitVirtqueue } from './split-virtqueue.js'
+
+/** Requests fetched in one turn, and the milliseconds spent on them. */
+const TURN_REQUESTS = 256
+const TURN_MS = 1
+/** The clock is read once for so many requests: a reading costs as much as a small part of one. */
+const CLOCK_STEP = 32
+
+/** What the engine needs of its device. */
+export interface BlkEngineHost {
+  /** Whether the driver is ready and neither side has given up. */
+  readonly running: boolean
+  notifyGuest(queueIndex: number): void
+  /** The driver broke the rules; called once for a fault. */
+  broken(reason: string): void
+  /** Nothing is in flight and all has been delivered. */
+  atRest(): void
+}
+
+/** The data path of a device. */
+export class BlkEngine implements BlkRequestOwner {
+  readonly lanes: readonly BlkLane[]
+  /** Requests the backend has not answered yet. */
+  inFlight = 0
+  /** Waiting for {@link resume}, in the order in which they failed. */
+  parked: BlkRequest[] = []
+
+  private readonly unit: BlkUnit
+  private readonly clock: Clock
+  private readonly host: BlkEngineHost
+  private readonly pool: BlkRequest[] = []
+  private quiesced = false
+  private resumeAfterDrain = false
+
+  constructor(unit: BlkUnit, queues: number, clock: Clock, host: BlkEngineHost) {
+    this.unit = unit
+    this.clock = clock
+    this.host = host
+    this.lanes = Array.from({ length: queues }, (_, index) => createLane(index, (lane) => this.turn(lane)))
+  }
+
+  /** Looks at a queue. A kick while it is being served, or will be on the next turn, asks for nothing new. */
+  kick(lane: BlkLane): void {
+    const { queue } = lane
+    if (queue === undefined || this.quiesced || lane.serving) return
+    if (lane.scheduled && lane.fetchOnTurn) return
+    this.serve(lane, queue)
+  }
+
+  /** Requests in the backend, or completed and not yet shown to the driver. */
+  get busy(): boolean {
+    if (this.inFlight > 0) return true
+    for (const lane of this.lanes) if (lane.queue?.unpublished === true) return true
+    return false
+  }
+
+  /** Stops fetching. */
+  drainedBegin(): void {
+    this.quiesced = true
+  }
+
+  /** Fetches again from the next turn on. All queues are looked at: their drivers may have been told not to kick. */
+  drainedEnd(): void {
+    this.quiesced = false
+    for (const lane of this.lanes) this.schedule(lane, true)
+    if (this.resumeAfterDrain) this.clock.nextTurn(() => this.resume())
+  }
+
+  /** Runs the parked requests again; in a drained section, after its end. */
+  resume(): void {
+    this.resumeAfterDrain = this.quiesced
+    if (this.quiesced) return
+    const requests = this.parked
+    this.parked = []
+    for (const request of requests) this.start(request)
+    for (const lane of this.lanes) if (lane.queue?.unpublished === true) this.schedule(lane, false)
+  }
+
+  /** Ends the life of every queue. What is still in the backend comes back without touching a ring. */
+  detach(): void {
+    for (const lane of this.lanes) {
+      lane.queue?.retire()
+      lane.queue = undefined
+    }
+    for (const request of this.parked) this.release(request)
+    this.parked = []
+    this.resumeAfterDrain = false
+  }
+
+  /** The backend has answered: for promises of the backend only. */
+  done(request: BlkRequest): void {
+    this.inFlight--
+    this.finish(request, VIRTIO_BLK_S_OK)
+    this.answered(request.lane)
+  }
+
+  /** The backend has refused: for promises of the backend only. */
+  failed(request: BlkRequest, error: unknown): void {
+    this.inFlight--
+    this.fail(request, error)
+    this.answered(request.lane)
+  }
+
+  private answered(lane: BlkLane): void {
+    if (lane.queue?.unpublished === true) this.schedule(lane, false)
+    else if (!this.busy) this.host.atRest()
+  }
+
+  private schedule(lane: BlkLane, fetch: boolean): void {
+    if (fetch) lane.fetchOnTurn = true
+    if (lane.scheduled) return
+    lane.scheduled = true
+    this.clock.nextTurn(lane.onTurn)
+  }
+
+  private turn(lane: BlkLane): void {
+    const { queue, fetchOnTurn } = lane
+    lane.scheduled = false
+    lane.fetchOnTurn = false
+    if (queue !== undefined) {
+      this.deliver(lane, queue)
+      if (fetchOnTurn && queue.live && !this.quiesced) this.serve(lane, queue)
+    }
+    if (!this.busy) this.host.atRest()
+  }
+
+  private serve(lane: BlkLane, queue: SplitVirtqueue): void {
+    const deadline = this.clock.now() + TURN_MS
+    let budget = TURN_REQUESTS
+    lane.serving = true
+    try {
+      do {
+        queue.suppressNotifications()
+        budget = this.fetch(lane, queue, budget, deadline)
+        this.deliver(lane, queue)
+        if (!this.mayFetch(queue)) break
+        if (budget <= 0) {
+          this.schedule(lane, true)
+          break
+        }
+      } while (queue.allowNotifications())
+    } finally {
+      lane.serving = false
+    }
+    if (queue.live && queue.fault !== undefined && this.host.running) this.host.broken(queue.fault)
+  }
+
+  /** Starts requests until the queue is empty, broken or stopped, or the budget is spent; what is left of the budget. */
+  private fetch(lane: BlkLane, queue: SplitVirtqueue, budget: number, deadline: number): number {
+    let left = budget
+    while (left > 0 && this.mayFetch(queue)) {
+      const request = this.take(lane, queue)
+      const result = queue.fetch(request.chain)
+      if (result === FETCH_EMPTY) {
+        this.release(request)
+        return left
+      }
+      left--
+      const reason = result === FETCH_CHAIN ? parseBlkRequest(request) : undefined
+      if (result === FETCH_CHAIN && reason === undefined) this.start(request)
+      else this.giveBack(request, queue, reason)
+      if (left % CLOCK_STEP === 0 && this.clock.now() >= deadline) return 0
+    }
+    return left
+  }
+
+  private mayFetch(queue: SplitVirtqueue): boolean {
+    return !this.quiesced && queue.live && queue.fault === undefined && this.host.running
+  }
+
+  /** A chain that cannot even carry a status goes back with length 0; the queue stays where it is until the reset. */
+  private giveBack(request: BlkRequest, queue: SplitVirtqueue, reason: string | undefined): void {
+    queue.fault ??= reason
+    if (request.chain.head !== NO_HEAD) queue.push(request.chain.head, 0)
+    this.release(request)
+  }
+
+  private start(request: BlkRequest): void {
+    let result: number | Promise<void>
+    try {
+      result = executeBlk(this.unit, request)
+    } catch (error) {
+      this.fail(request, error)
+      return
+    }
+    if (typeof result === 'number') {
+      this.finish(request, result)
+      return
+    }
+    this.inFlight++
+    result.then(request.onDone, request.onFailed)
+  }
+
+  private fail(request: BlkRequest, thrown: unknown): void {
+    const error = toBlockError(thrown)
+    const { root } = this.unit
+    const kind = requestKindOf(request.type)
+    const action = errorAction(root, kind, error)
+    applyErrorAction(root, kind, error, action)
+    if (action === 'stop' && request.queue?.live === true) {
+      this.parked.push(request)
+      return
+    }
+    request.filled = 0
+    this.finish(request, action === 'ignore' ? VIRTIO_BLK_S_OK : blkStatusOf(error.code))
+  }
+
+  private finish(request: BlkRequest, status: number): void {
+    const { queue, chain } = request
+    if (queue?.live === true) {
+      chain.writeLastByte(status)
+      queue.push(chain.head, usedLength(request))
+    }
+    this.release(request)
+  }
+
+  private deliver(lane: BlkLane, queue: SplitVirtqueue): void {
+    if (queue.live && queue.publish()) this.host.notifyGuest(lane.index)
+  }
+
+  private take(lane: BlkLane, queue: SplitVirtqueue): BlkRequest {
+    const request = this.pool.pop() ?? new BlkRequest(this, lane)
+    request.lane = lane
+    request.queue = queue
+    return request
+  }
+
+  private release(request: BlkRequest): void {
+    request.queue = undefined
+    this.pool.push(request)
+  }
+}

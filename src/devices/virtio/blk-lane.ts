@@ -1,0 +1,31 @@
+// One queue of the device: its present life, and whether somebody is at it or will be.
+
+import type { SplitVirtqueue } from './split-virtqueue.js'
+
+/** A queue of a virtio-blk device, over all its lives. */
+export interface BlkLane {
+  readonly index: number
+  /** Set while the queue is enabled. */
+  queue: SplitVirtqueue | undefined
+  /** Its requests are being fetched right now: a kick from inside a notification returns at once. */
+  serving: boolean
+  /** It will be looked at on the next turn. */
+  scheduled: boolean
+  /** On that turn requests are fetched, too; otherwise only what has completed is delivered. */
+  fetchOnTurn: boolean
+  /** Bound once. */
+  readonly onTurn: () => void
+}
+
+/** A queue that is not enabled. */
+export function createLane(index: number, onTurn: (lane: BlkLane) => void): BlkLane {
+  const lane: BlkLane = {
+    index,
+    queue: undefined,
+    serving: false,
+    scheduled: false,
+    fetchOnTurn: false,
+    onTurn: () => onTurn(lane),
+  }
+  return lane
+}

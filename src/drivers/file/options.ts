@@ -1,0 +1,44 @@
+// Options of an open file and of a new one; names as in block-api 1.3. cache.direct, cache.no-flush and read-only are
+// generic options and arrive as open flags.
+
+import { PREALLOCATION_MODES } from '../../common/option-names.js'
+import {
+  enumOption,
+  flagOption,
+  type OptionSchema,
+  type OptionValues,
+  sizeOption,
+  stringOption,
+} from '../../global-state/option-schema.js'
+
+/** How requests reach the host. */
+export const AIO_MODES = ['auto', 'threads', 'native', 'io_uring'] as const
+
+export const fileOptions = {
+  filename: stringOption({ required: true, description: 'path of the file' }),
+  locking: enumOption(['auto', 'on', 'off'], {
+    default: 'auto',
+    description: 'lock the image against other processes; auto: where the host can',
+  }),
+  aio: enumOption(AIO_MODES, {
+    default: 'auto',
+    description:
+      'threads: all requests go to the thread pool; every other word: cached reads complete at once where possible',
+  }),
+  native: flagOption({ default: true, description: 'use native calls (koffi) where they are available' }),
+  'host-device': flagOption({ default: false, description: 'allow a block device' }),
+} satisfies OptionSchema
+
+export type FileOptions = OptionValues<typeof fileOptions>
+
+export const fileCreateOptions = {
+  size: sizeOption({ required: true, description: 'length in bytes' }),
+  preallocation: enumOption(PREALLOCATION_MODES, {
+    default: 'off',
+    description: 'off: sparse; falloc: allocated; full: written with zeroes (metadata is not for files)',
+  }),
+  nocow: flagOption({ default: false, description: 'no copy-on-write for this file (btrfs)' }),
+  extent_size_hint: sizeOption({ default: 1048576, description: 'size of extents wished for (XFS); 0: none' }),
+} satisfies OptionSchema
+
+export type FileCreateOptions = OptionValues<typeof fileCreateOptions>

@@ -1,0 +1,89 @@
+// The backing chain: walking it, finding base and overlay, and freezing its links while a job relies on them (block-api 2.7,
+// 2.9).
+
+import { assert } from '../common/assert.js'
+import { BlockError } from '../common/error.js'
+import { backingChainNext, filterOrCowChild } from '../io/block-node.js'
+import type { MainLoop } from './main-loop.js'
+import { EdgeState, NodeState } from './node-state.js'
+
+/** The nodes from `top` down, filters included, along filtered and COW links. */
+export function* chainOf(top: NodeState): Generator<NodeState> {
+  for (let node: NodeState | undefined = top; node !== undefined; node = filterOrCowEdge(node)?.node) yield node
+}
+
+/** The filtered or COW edge of `node`. */
+export function filterOrCowEdge(node: NodeState): EdgeState | undefined {
+  const child = filterOrCowChild(node)
+  return child instanceof EdgeState ? child : undefined
+}
+
+/** Whether `base` is `top` or in its chain. */
+export function chainContains(top: NodeState, base: NodeState): boolean {
+  for (const node of chainOf(top)) if (node === base) return true
+  return false
+}
+
+/** The first node above `node` in the chain of `active` that is no filter; with `node` undefined, the bottom of the chain. */
+export function findOverlay(active: NodeState, node: NodeState | undefined): NodeState | undefined {
+  let overlay: NodeState | undefined
+  for (const at of chainOf(active)) {
+    if (at === node) return overlay
+    if (at.driver.kind !== 'filter') overlay = at
+  }
+  return node === undefined ? overlay : undefined
+}
+
+/** The bottom layer of the chain, filters left out. */
+export function findBase(top: NodeState): NodeState {
+  let base = top
+  for (let next = backingChainNext(base); next instanceof NodeState; next = backingChainNext(base)) base = next
+  return base
+}
+
+/** The number of layers that store data, filters left out. */
+export function chainDepth(top: NodeState): number {
+  let depth = 0
+  for (const node of chainOf(top)) if (node.driver.kind !== 'filter') depth += 1
+  return depth
+}
+
+/** The edges from `top` down to `base` (all of them where it is undefined). */
+function* chainEdges(top: NodeState, base: NodeState | undefined): Generator<EdgeState> {
+  for (const node of chainOf(top)) {
+    if (node === base) return
+    const edge = filterOrCowEdge(node)
+    if (edge !== undefined) yield edge
+  }
+}
+
+/**
+ * Freezes the links from `top` to `base`: none of them is replaced or detached until they are unfrozen. EPERM, nothing
+ * changed, where one is frozen already or a node may never be. One owner at a time; there is no count.
+ */
+export function freezeBackingChain(main: MainLoop, top: NodeState, base?: NodeState): void {
+  main.check('freezeBackingChain', top.environment)
+  assert(base === undefined || chainContains(top, base), `'${base?.nodeName}' is not in the chain of '${top.nodeName}'`)
+  refuseFrozenChain(top, base)
+  for (const edge of chainEdges(top, base)) {
+    if (edge.node.definition.neverFreeze === true) {
+      throw new BlockError('EPERM', `the link to node '${edge.node.nodeName}' can never be frozen`, { node: edge.parentNode?.nodeName, op: 'freeze' })
+    }
+  }
+  for (const edge of chainEdges(top, base)) edge.frozen = true
+}
+
+/** Undoes {@link freezeBackingChain}; all links must be frozen. */
+export function unfreezeBackingChain(main: MainLoop, top: NodeState, base?: NodeState): void {
+  main.check('unfreezeBackingChain', top.environment)
+  for (const edge of chainEdges(top, base)) assert(edge.frozen, `the link to node '${edge.node.nodeName}' is not frozen`)
+  for (const edge of chainEdges(top, base)) edge.frozen = false
+}
+
+/** EPERM naming the first frozen link between `top` and `base`. */
+export function refuseFrozenChain(top: NodeState, base?: NodeState): void {
+  for (const edge of chainEdges(top, base)) {
+    if (!edge.frozen) continue
+    throw new BlockError('EPERM', `the link '${edge.name}' to node '${edge.node.nodeName}' is frozen`, { node: edge.parentNode?.nodeName, op: 'freeze' })
+  }
+}

@@ -1,0 +1,79 @@
+// The end of a node. A node whose last reference goes is drained, flushed, closed and detached from its children, and those
+// that lose their last reference with it follow, by a worklist: a chain of any length closes.
+
+import { assert } from '../common/assert.js'
+import { BlockError } from '../common/error.js'
+import { drained } from '../io/drained.js'
+import { flushNode } from '../io/flush.js'
+import { applyPlan } from './apply-plan.js'
+import type { BlockGraph } from './graph.js'
+import type { MainLoop, MainLoopCall } from './main-loop.js'
+import type { NodeState } from './node-state.js'
+import { GraphPlan } from './plan.js'
+
+/**
+ * Drops the caller's hold on a node and closes it. Rejects with EBUSY, nothing changed, while others use it. An error of
+ * the last flush or of the driver is reported after everything has been closed.
+ */
+export function closeNode(main: MainLoop, graph: BlockGraph, node: NodeState): Promise<void> {
+  return main.call('closeNode', graph.environment, async (call) => {
+    if (graph.nodes.get(node.nodeName) !== node) throw new BlockError('ENODEV', 'it is closed already, or about to be', { node: node.nodeName, op: 'close' })
+    const user = node.parents.values().next().value
+    if (user !== undefined) {
+      throw new BlockError('EBUSY', `it is in use by ${user.parent.describe()} (as '${user.name}')`, { node: node.nodeName, op: 'close' })
+    }
+    refuseBlocked(node)
+    if (node.holds > 0) node.holds -= 1
+    await releaseNode(main, graph, node, call)
+  })
+}
+
+/** Closes `node` if nothing refers to it any more, and then its children likewise. Rejects with the first error, at the end. */
+export async function releaseNode(main: MainLoop, graph: BlockGraph, node: NodeState, call: MainLoopCall): Promise<void> {
+  const errors: unknown[] = []
+  const worklist = [node]
+  for (let next = worklist.pop(); next !== undefined; next = worklist.pop()) {
+    if (next.references > 0 || next.closed) continue
+    for (const child of await closeOne(main, graph, next, call, errors)) worklist.push(child)
+  }
+  if (errors.length > 0) throw errors[0]
+}
+
+function refuseBlocked(node: NodeState): void {
+  if (!node.hasOpBlockers) return
+  const [reason] = [...node.opBlockers.values()].flat()
+  throw new BlockError('EBUSY', `it is busy: ${reason?.message ?? 'an operation is blocked'}`, { node: node.nodeName, op: 'close' })
+}
+
+async function closeOne(main: MainLoop, graph: BlockGraph, node: NodeState, call: MainLoopCall, errors: unknown[]): Promise<NodeState[]> {
+  assert(node.parents.size === 0, `node '${node.nodeName}' is closed while it has parents`)
+  const attempt = async (act: () => void | Promise<void>) => {
+    try {
+      await act()
+    } catch (thrown) {
+      errors.push(thrown)
+    }
+  }
+  // From here on nobody may take a reference: the node is on its way out and its lookups end now.
+  graph.removeNode(main, node)
+  const quiet = await drained(node)
+  try {
+    if (node.opened && !node.readOnly && !node.inactive) await attempt(() => flushNode(node))
+    if (node.opened) await attempt(() => node.definition.close?.(node.driverState))
+    node.closed = true
+    const children = node.children.map((edge) => edge.node)
+    await attempt(() => detachAll(node, call))
+    node.state.bitmaps = []
+    graph.trace.emit('node-closed', { node: node.nodeName, driver: node.driver.name })
+    return children
+  } finally {
+    quiet.end()
+  }
+}
+
+/** Takes the node's links away. Users of the children only gain by it, so that no permission can stand in the way. */
+async function detachAll(node: NodeState, call: MainLoopCall): Promise<void> {
+  const plan = new GraphPlan()
+  for (const edge of [...node.children]) plan.detach(edge)
+  await applyPlan({ signal: call.signal, resumed: () => {} }, plan, undefined, 'close')
+}

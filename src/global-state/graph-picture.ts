@@ -1,0 +1,118 @@
+// Pictures of a described graph, as text that Graphviz (DOT) or Mermaid draws. Names and file names come from outside:
+// every label is escaped. What is drained stands out in red, what is in flight is counted.
+
+import type { DriverKind } from '../common/child-role.js'
+import type { PermissionName } from '../common/permissions.js'
+import type { EdgeDescription, GraphDescription, NodeDescription, RootDescription } from './describe-graph.js'
+import { formatSize } from './size-text.js'
+
+/** One letter per permission in pictures. */
+const LETTERS: Record<PermissionName, string> = {
+  'consistent-read': 'r',
+  write: 'w',
+  'write-unchanged': 'u',
+  resize: 's',
+}
+
+const DOT_STYLES: Record<DriverKind, string> = {
+  format: 'shape=box, style=filled, fillcolor="#dce9f7"',
+  protocol: 'shape=cylinder, style=filled, fillcolor="#e3f3dc"',
+  filter: 'shape=hexagon, style="filled,dashed", fillcolor="#fdf3d0"',
+}
+
+const MERMAID_SHAPES: Record<DriverKind, readonly [string, string]> = {
+  format: ['["', '"]'],
+  protocol: ['[("', '")]'],
+  filter: ['{{"', '"}}'],
+}
+
+/** The graph in the language of Graphviz. */
+export function graphToDot(graph: GraphDescription): string {
+  const lines = ['digraph blockgraph {', '  rankdir=TB', '  node [fontname="sans-serif", fontsize=11]', '  edge [fontname="sans-serif", fontsize=9]']
+  for (const root of graph.roots) {
+    lines.push(`  ${dotText([root.id])} [label=${dotText(rootLines(root))}, shape=box, style="rounded,filled", fillcolor="#f0e6f6"]`)
+  }
+  for (const node of graph.nodes) {
+    const drained = node.quiesceCounter > 0 ? ', color="#c62828", fontcolor="#c62828", penwidth=3' : ''
+    lines.push(`  ${dotText([node.id])} [label=${dotText(nodeLines(node))}, ${DOT_STYLES[node.kind]}${drained}]`)
+  }
+  for (const edge of graph.edges) {
+    const quiesced = edge.quiesced ? ', color="#c62828"' : ''
+    const frozen = edge.frozen ? ', style=bold, arrowhead=box' : ''
+    lines.push(`  ${dotText([edge.from])} -> ${dotText([edge.to])} [label=${dotText(edgeLines(edge))}${quiesced}${frozen}]`)
+  }
+  return `${lines.join('\n')}\n}\n`
+}
+
+/** The graph as a Mermaid flowchart. */
+export function graphToMermaid(graph: GraphDescription): string {
+  const ids = new Map<string, string>()
+  for (const { id } of [...graph.roots, ...graph.nodes]) ids.set(id, `n${ids.size}`)
+  const idOf = (id: string) => ids.get(id) ?? 'unknown'
+  const lines = ['flowchart TD']
+  for (const root of graph.roots) lines.push(`  ${idOf(root.id)}("${mermaidText(rootLines(root))}")`)
+  for (const node of graph.nodes) {
+    const [open, close] = MERMAID_SHAPES[node.kind]
+    lines.push(`  ${idOf(node.id)}${open}${mermaidText(nodeLines(node))}${close}:::${node.quiesceCounter > 0 ? 'drained' : node.kind}`)
+  }
+  for (const edge of graph.edges) {
+    lines.push(`  ${idOf(edge.from)} ${edge.frozen ? '==>' : '-->'}|"${mermaidText(edgeLines(edge))}"| ${idOf(edge.to)}`)
+  }
+  lines.push('  classDef format fill:#dce9f7,stroke:#456', '  classDef protocol fill:#e3f3dc,stroke:#456')
+  lines.push('  classDef filter fill:#fdf3d0,stroke:#456,stroke-dasharray:4', '  classDef drained fill:#fff,stroke:#c62828,stroke-width:3px')
+  return `${lines.join('\n')}\n`
+}
+
+function rootLines(root: RootDescription): string[] {
+  const lines = [root.name === '' ? 'backend' : root.name]
+  if (root.inFlight > 0) lines.push(`${root.inFlight} in flight`)
+  return lines
+}
+
+function nodeLines(node: NodeDescription): string[] {
+  const lines = [node.name, `${node.driver}, ${formatSize(node.length)}`]
+  if (node.filename !== null) lines.push(lastPart(node.filename))
+  if (node.readOnly) lines.push('read-only')
+  if (node.inactive) lines.push('inactive')
+  for (const bitmap of node.bitmaps) {
+    lines.push(`bitmap ${lastPart(bitmap.name ?? '')}: ${formatSize(bitmap.count)}${bitmap.recording ? '' : ', off'}`)
+  }
+  if (node.quiesceCounter > 0) lines.push(`drained ${node.quiesceCounter}x`)
+  if (node.inFlight > 0) lines.push(`${node.inFlight} in flight`)
+  return lines
+}
+
+function edgeLines(edge: EdgeDescription): string[] {
+  const marks = `${edge.frozen ? ' frozen' : ''}${edge.quiesced ? ' quiesced' : ''}`
+  return [edge.name + marks, `${letters(edge.perm)}|share ${letters(edge.shared)}`]
+}
+
+function letters(permissions: readonly PermissionName[]): string {
+  return permissions.length === 0 ? '-' : permissions.map((name) => LETTERS[name]).join(' ')
+}
+
+/** The end of a long name says more than its beginning. */
+function lastPart(name: string): string {
+  return name.length > 40 ? `…${name.slice(-39)}` : name
+}
+
+function dotText(lines: readonly string[]): string {
+  const escaped = lines.map((line) => printable(line).replaceAll('\\', '\\\\').replaceAll('"', '\\"'))
+  return `"${escaped.join('\\n')}"`
+}
+
+function mermaidText(lines: readonly string[]): string {
+  const escaped = lines.map((line) => printable(line).replace(/[#"<>&|`\\]/g, (char) => `#${char.charCodeAt(0)};`))
+  return escaped.join('<br/>')
+}
+
+/** Control characters and lone halves of a pair would end a line or the whole picture. */
+function printable(text: string): string {
+  let out = ''
+  for (const char of text) {
+    const point = char.codePointAt(0) ?? 0
+    const bad = point < 0x20 || (point >= 0x7f && point < 0xa0) || (point >= 0xd800 && point < 0xe000)
+    out += bad ? '\ufffd' : char
+  }
+  return out
+}

@@ -1,0 +1,138 @@
+/// <reference lib="esnext.disposable" preserve="true" />
+// blockgraph: the universal surface. Nothing behind it needs Node.
+
+// Vocabulary
+export { AssertionFailure } from './common/assert.js'
+export * from './common/block-info.js'
+export * from './common/block-status.js'
+export * from './common/child-role.js'
+export { type Clock, hostClock, type Timer } from './common/clock.js'
+export type { AsyncContext, ContextTracker } from './common/context-tracker.js'
+export { type ErrnoName, errnoMessage, errnoName, errnoNumber } from './common/errno.js'
+export { BlockError, type BlockErrorDetails } from './common/error.js'
+export * from './common/filename.js'
+export { type ByteRange, HBitmap } from './common/hbitmap.js'
+export { type Bytes, IoVector } from './common/io-vector.js'
+export * from './common/limits.js'
+export * from './common/op-types.js'
+export * from './common/open-flags.js'
+export * from './common/option-names.js'
+export * from './common/permissions.js'
+export * from './common/request.js'
+export type { GraphEventName, GraphEvents, RequestReport, Trace, TraceSink } from './common/trace.js'
+export { GiB, KiB, MiB, type Offset, PiB, TiB } from './common/units.js'
+
+// I/O on edges
+export * from './io/block-node.js'
+export { type BlockStatus, blockStatus, blockStatusAbove, isAllocated, isAllocatedAbove, isZeroFast } from './io/block-status.js'
+export { copyRange } from './io/copy-range.js'
+export { debugEvent } from './io/debug-event.js'
+export { type DirtyBitmap, dirtyAreas, dirtyBytes, isDirty } from './io/dirty-bitmap.js'
+export { discard } from './io/discard.js'
+export { DrainedSection, type DrainOptions, drained, drainedNodes, withDrained } from './io/drained.js'
+export { flush, flushNode } from './io/flush.js'
+export { disableCopyOnRead, enableCopyOnRead } from './io/gates.js'
+export { makeZero } from './io/make-zero.js'
+export type * from './io/node-io.js'
+export * from './io/node-info.js'
+export { read } from './io/read.js'
+export { settleAll } from './io/settle-all.js'
+export { refreshLength, truncate } from './io/truncate.js'
+export { loadVmstate, saveVmstate } from './io/vmstate.js'
+export { write } from './io/write.js'
+export { writeZeroes } from './io/write-zeroes.js'
+
+// I/O from a root
+export type { Accounting, LatencyHistogram, OperationCounts } from './io/backend/accounting.js'
+export { type BackendStatus, type ErrorAction, type ErrorPolicy, resetStatus } from './io/backend/error-policy.js'
+export type { RequestOptions } from './io/backend/perform.js'
+export {
+  BackendRoot,
+  type BackendRootOptions,
+  measureLatency,
+  resumeParked,
+  type RootClient,
+  setHoldWhileDrained,
+  wakeDrain,
+} from './io/backend/root.js'
+export { submitDiscard, submitFlush, submitRead, submitWrite, submitWriteZeroes } from './io/backend/submit.js'
+
+// The graph
+export { activate, activateAll, inactivateAll } from './global-state/activation.js'
+export { BlockBackend, type CreateBackendOptions, createBackend } from './global-state/backend.js'
+export {
+  chainContains,
+  chainDepth,
+  chainOf,
+  findBase,
+  findOverlay,
+  freezeBackingChain,
+  refuseFrozenChain,
+  unfreezeBackingChain,
+} from './global-state/backing-chain.js'
+export * from './global-state/bitmap-content.js'
+export * from './global-state/bitmap-successor.js'
+export { type BitmapAction, type BitmapName, runBitmapTransaction } from './global-state/bitmap-transaction.js'
+export {
+  BDRV_BITMAP_ALLOW_RO,
+  BDRV_BITMAP_BUSY,
+  BDRV_BITMAP_DEFAULT,
+  BDRV_BITMAP_INCONSISTENT,
+  BDRV_BITMAP_RO,
+  checkDirtyBitmap,
+  createDirtyBitmap,
+  type DirtyBitmapOptions,
+  defaultBitmapGranularity,
+  dirtyBitmaps,
+  disableDirtyBitmap,
+  enableDirtyBitmap,
+  findDirtyBitmap,
+  releaseDirtyBitmap,
+  releaseNamedDirtyBitmaps,
+  setBitmapBusy,
+  setBitmapInconsistent,
+  setBitmapPersistence,
+  setBitmapReadonly,
+  setBitmapSkipStore,
+} from './global-state/bitmaps.js'
+export { closeNode } from './global-state/close.js'
+export { isSuspended, removeBreakpoint, resumeBreakpoint, setBreakpoint } from './global-state/debug.js'
+export { defaultChildPermissions } from './global-state/default-permissions.js'
+export * from './global-state/describe-graph.js'
+export { DrainAllSection, drainAll } from './global-state/drain-all.js'
+export * from './global-state/driver.js'
+export { BlockGraph, type BlockGraphOptions } from './global-state/graph.js'
+export {
+  addChild,
+  appendNode,
+  delChild,
+  dropFilter,
+  insertNode,
+  replaceChild,
+  replaceNode,
+  setBacking,
+} from './global-state/graph-edit.js'
+export { changeBackingFile, hasZeroInit, makeEmpty, probeBlocksizes } from './global-state/image.js'
+export { backendOf, deviceOrNodeName, findNode, lookupNode, rootNodes } from './global-state/lookup.js'
+export type { MainLoop } from './global-state/main-loop.js'
+export { type FoundName, type NamePolicy, plainNamesPolicy, sameFolderPolicy } from './global-state/name-policy.js'
+export { nodeDirname, nodeFilename } from './global-state/node-filename.js'
+export type { BlockReason, EdgeState, NodeState } from './global-state/node-state.js'
+export * from './global-state/op-blockers.js'
+export { type OpenSettings, openNode } from './global-state/open.js'
+export * from './global-state/option-schema.js'
+export * from './global-state/option-text.js'
+export * from './global-state/options.js'
+export { cumulative as cumulativePermissions } from './global-state/permission-update.js'
+export { type ReopenRequest, reopenNodes, reopenReadOnly } from './global-state/reopen.js'
+export { canReplace, nodeToReplace } from './global-state/replaceable.js'
+export { stateOf } from './global-state/state-of.js'
+export { setWriteThreshold, writeThreshold } from './global-state/write-threshold.js'
+
+// Drivers, devices, and the short way
+export { VirtioBlkDevice, type VirtioBlkOptions } from './devices/virtio/virtio-blk.js'
+export { GuestMemory, type GuestRegionOptions } from './devices/virtio/guest-memory.js'
+export type { VirtioTransport } from './devices/virtio/transport.js'
+export { Disk, type DiskCall, type Extent } from './disk/disk.js'
+export { type OpenDiskOptions, openDiskWith } from './disk/open-disk.js'
+export * from './drivers/index.js'

@@ -1,0 +1,45 @@
+// Reads of a backend.
+
+import type { Bytes } from '../../common/io-vector.js'
+import type { Offset } from '../../common/units.js'
+import type { Completion } from '../node-io.js'
+import { read } from '../read.js'
+import { perform, type RequestOptions, recover, type Work } from './perform.js'
+import type { BackendRoot } from './root.js'
+import { trackRoot } from './root-request.js'
+import { allow, isInside } from './submit.js'
+import { DONE } from './turn-budget.js'
+
+/**
+ * Fills all of `into` from byte `offset` on. Rejects with EIO out of range, EINVAL, ENOMEDIUM, ECANCELED, or what the graph
+ * says, as far as the error policy reports it. `into` is the request's until the promise settles.
+ */
+export function backendRead(root: BackendRoot, offset: Offset, into: Bytes, options?: RequestOptions): Promise<void> {
+  const bytes = into.byteLength
+  const { edge, gates } = root
+  if (gates !== 0 || options !== undefined || edge === undefined || !isInside(root, edge, 'read', offset, bytes)) {
+    return perform(root, readWork(offset, into, options))
+  }
+  let pending: Completion
+  try {
+    pending = read(edge, offset, into, 0)
+  } catch (error) {
+    return recover(root, readWork(offset, into, options), error)
+  }
+  const counts = root.accounting.read
+  if (pending !== undefined) return trackRoot(root, counts, bytes, pending, () => readWork(offset, into, options))
+  counts.operations++
+  counts.bytes += bytes
+  return root.budget.spend(bytes) ?? DONE
+}
+
+function readWork(offset: Offset, into: Bytes, options: RequestOptions | undefined): Work {
+  return {
+    kind: 'read',
+    bytes: into.byteLength,
+    signal: options?.signal,
+    into,
+    allow: (root) => allow(root, root.accounting.read, 'read', offset, into.byteLength),
+    issue: (edge) => read(edge, offset, into, options?.flags ?? 0),
+  }
+}

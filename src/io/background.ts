@@ -1,0 +1,16 @@
+// Work that nobody waits for. What it throws is reported as an event, never left floating.
+
+import type { BlockDriverState } from './block-node.js'
+import type { Completion } from './node-io.js'
+
+/** Reports a failure of `pending` as a `background-error` event of `node`; returns at once. */
+export function background(node: BlockDriverState, pending: Completion | Promise<unknown>): void {
+  if (pending === undefined) return
+  pending.then(undefined, (error: unknown) => reportBackground(node, error))
+}
+
+/** Tells whoever listens that something nobody waits for failed at `node`. */
+export function reportBackground(node: BlockDriverState, error: unknown): void {
+  const message = error instanceof Error ? error.message : String(error)
+  node.state.environment.trace.emit('background-error', { node: node.nodeName, message, error })
+}

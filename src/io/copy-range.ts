@@ -1,0 +1,113 @@
+// Copying between nodes without the bytes passing through this process. The request goes down the source to the leaf
+// that holds the data, then down the target to the leaf that takes it. Never emulated: ENOTSUP means that the caller reads
+// and writes, and does not ask again.
+
+import { BlockError } from '../common/error.js'
+import { BDRV_REQ_NO_FALLBACK, BDRV_REQ_NO_WAIT, BDRV_REQ_ZERO_WRITE, type RequestFlags } from '../common/request.js'
+import type { Offset } from '../common/units.js'
+import type { BlockChild, BlockDriverState } from './block-node.js'
+import { MAX_NESTING, nested, nesting, unwound } from './nesting.js'
+import { nodeError } from './node-error.js'
+import type { CopySource, CopyTarget } from './node-io.js'
+import { checkData, checkWritable, checkWriteFlags } from './stages/check.js'
+import { prepareWrite } from './stages/prepare.js'
+import { waitForConflicts } from './stages/serialise.js'
+import { settleWrite } from './stages/settle.js'
+import { enter, leave } from './stages/track.js'
+import { writeZeroes } from './write-zeroes.js'
+
+/**
+ * Copies `bytes` bytes. ENOTSUP where either side cannot; EINVAL for NO_FALLBACK and NO_WAIT, and where the source ends
+ * before the range does; else as a write. With ZERO_WRITE the target range becomes zero.
+ */
+export async function copyRange(
+  source: BlockChild,
+  sourceOffset: Offset,
+  target: BlockChild,
+  targetOffset: Offset,
+  bytes: number,
+  flags: RequestFlags = 0,
+): Promise<void> {
+  if ((flags & (BDRV_REQ_NO_FALLBACK | BDRV_REQ_NO_WAIT)) !== 0) {
+    const message = 'no-fallback and no-wait do not apply to a copy'
+    throw new BlockError('EINVAL', message, { node: target.node.nodeName, op: 'copy-range' })
+  }
+  if ((flags & BDRV_REQ_ZERO_WRITE) !== 0) {
+    await writeZeroes(target, targetOffset, bytes, flags & ~BDRV_REQ_ZERO_WRITE)
+    return
+  }
+  checkTarget(target, targetOffset, bytes, flags)
+  const into: CopyTarget = {
+    copyFrom: (leaf, from, to, count, given) => copyRangeTo(target, leaf, from, to, count, given),
+  }
+  await copyRangeFrom(source, sourceOffset, into, targetOffset, bytes, flags)
+}
+
+/** The reading half. Drivers call it to pass a copy on to a child; the leaf calls `target.copyFrom`. */
+export async function copyRangeFrom(
+  edge: BlockChild,
+  offset: Offset,
+  target: CopyTarget,
+  targetOffset: Offset,
+  bytes: number,
+  flags: RequestFlags,
+): Promise<void> {
+  const { node } = edge
+  checkData(node, offset, bytes, 'copy-range')
+  checkCopies(node, node.io.copyRangeFrom !== undefined)
+  if (offset + bytes > node.state.length) {
+    throw new BlockError('EINVAL', 'the source ends before the range does', { node: node.nodeName, op: 'copy-range' })
+  }
+  if (bytes === 0) return
+  if (nesting.depth >= MAX_NESTING) await unwound()
+  const request = enter(node.state, 'read', offset, bytes)
+  try {
+    await waitForConflicts(request)
+    await nested(() => node.io.copyRangeFrom?.(offset, target, targetOffset, bytes, flags))
+  } catch (error) {
+    throw nodeError(error, node, 'copy-range')
+  } finally {
+    leave(request)
+  }
+}
+
+/** The writing half, with all that a write of the target needs. Drivers call it to pass a copy on to a child. */
+export async function copyRangeTo(
+  edge: BlockChild,
+  source: CopySource,
+  sourceOffset: Offset,
+  offset: Offset,
+  bytes: number,
+  flags: RequestFlags,
+): Promise<void> {
+  const { node } = edge
+  checkTarget(edge, offset, bytes, flags)
+  if (bytes === 0) return
+  if (nesting.depth >= MAX_NESTING) await unwound()
+  const request = enter(node.state, 'write', offset, bytes)
+  let succeeded = false
+  try {
+    await prepareWrite(edge, request, flags)
+    await nested(() => node.io.copyRangeTo?.(source, sourceOffset, offset, bytes, flags))
+    succeeded = true
+  } catch (error) {
+    throw nodeError(error, node, 'copy-range')
+  } finally {
+    settleWrite(node.state, offset, bytes, succeeded)
+    leave(request)
+  }
+}
+
+function checkTarget(edge: BlockChild, offset: Offset, bytes: number, flags: RequestFlags): void {
+  const { node } = edge
+  checkData(node, offset, bytes, 'copy-range')
+  checkWriteFlags(node, flags, 'copy-range')
+  checkWritable(edge, offset, bytes, flags, 'copy-range')
+  checkCopies(node, node.io.copyRangeTo !== undefined)
+}
+
+function checkCopies(node: BlockDriverState, able: boolean): void {
+  if (able && node.driver.encrypted !== true) return
+  const why = node.driver.encrypted === true ? 'is encrypted' : `has a driver ('${node.driver.name}') that cannot copy`
+  throw new BlockError('ENOTSUP', `the node ${why}`, { node: node.nodeName, op: 'copy-range' })
+}

@@ -1,0 +1,11 @@
+// blockgraph/testing: what users and this project's own tests use to test drivers, graphs and emulators. Published.
+// fast-check is an optional peer of the package; this entry needs it.
+
+export { describeDriver } from './conformance/describe-driver.js'
+export { type RandomOperation, randomOperations } from './conformance/random-operations.js'
+export type { DriverFixture, DriverSupports, FixtureFactory, SuiteApi } from './conformance/suite.js'
+export { type ControlledRequest, controlledDriver, Controller, type Schedule } from './storage/controlled.js'
+export { Fault, faultDriver, type FaultOp, FaultPlan, type FaultRule } from './storage/faults.js'
+export { ChunkStore, contentOf, storageDriver, storageOf } from './storage/memory-storage.js'
+export { applyEntry, type RecordEntry, Recording, recordingDriver } from './storage/recording.js'
+export { settleMicrotasks, VirtualClock } from './virtual-clock.js'

@@ -1,0 +1,66 @@
+// A node opened through a real graph, with a backend on it, for tests of one driver.
+
+import type { Clock } from '../../src/common/clock.js'
+import { BLK_PERM_ALL, type Permissions } from '../../src/common/permissions.js'
+import { builtinDrivers } from '../../src/drivers/index.js'
+import { type BlockBackend, createBackend } from '../../src/global-state/backend.js'
+import { closeNode } from '../../src/global-state/close.js'
+import type { BlockDriver } from '../../src/global-state/driver.js'
+import { BlockGraph } from '../../src/global-state/graph.js'
+import type { NodeState } from '../../src/global-state/node-state.js'
+import { openNode, type OpenSettings } from '../../src/global-state/open.js'
+
+export interface RigOptions {
+  drivers?: readonly BlockDriver[]
+  clock?: Clock
+  perm?: Permissions
+  settings?: OpenSettings
+}
+
+export interface Rig {
+  graph: BlockGraph
+  node: NodeState
+  backend: BlockBackend
+  /** Closes backend and node; says how many nodes are left. */
+  close(): Promise<number>
+}
+
+/** Opens `options` in a graph of its own, with discard enabled, and a backend that may do everything. */
+export async function openRig(options: Record<string, unknown>, rig: RigOptions = {}): Promise<Rig> {
+  const graph = new BlockGraph({
+    drivers: [...builtinDrivers, ...(rig.drivers ?? [])],
+    ...(rig.clock === undefined ? {} : { clock: rig.clock }),
+  })
+  return await openIn(graph, options, rig)
+}
+
+/** The same in a graph that exists. */
+export async function openIn(graph: BlockGraph, options: Record<string, unknown>, rig: RigOptions = {}): Promise<Rig> {
+  const { node, backend } = await graph.mainLoop(async (main) => {
+    const opened = await openNode(main, graph, { discard: 'unmap', ...options }, rig.settings)
+    const perm = rig.perm ?? BLK_PERM_ALL
+    return { node: opened, backend: await createBackend(main, graph, { perm, shared: BLK_PERM_ALL, node: opened }) }
+  })
+  return {
+    graph,
+    node,
+    backend,
+    close: async () => {
+      await graph.mainLoop(async (main) => {
+        await backend.close(main)
+        await closeNode(main, graph, node)
+      })
+      return graph.nodes.size
+    },
+  }
+}
+
+/** The code of the error that `run` throws or rejects with; undefined where it does neither. */
+export async function codeOf(run: () => unknown): Promise<string | undefined> {
+  try {
+    await run()
+    return undefined
+  } catch (error) {
+    return (error as { code?: string }).code ?? String(error)
+  }
+}

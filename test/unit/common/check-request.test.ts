@@ -1,0 +1,35 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { checkOffsetBytes } from '../../../src/common/check-request.js'
+import { MAX_LENGTH } from '../../../src/common/limits.js'
+
+describe('checkOffsetBytes', () => {
+  it.each([
+    [0, 0, undefined],
+    [MAX_LENGTH, 0, undefined],
+    [0, MAX_LENGTH, undefined],
+    [MAX_LENGTH - 1, 1, undefined],
+    [MAX_LENGTH, 1, 'EFBIG'],
+    [MAX_LENGTH + 1, 0, 'EFBIG'],
+    [1, MAX_LENGTH, 'EFBIG'],
+    [2 ** 63, 0, 'EFBIG'],
+    [Number.MAX_VALUE, Number.MAX_VALUE, 'EFBIG'],
+    [-1, 1, 'EIO'],
+    [1, -1, 'EIO'],
+    [0.5, 1, 'EINVAL'],
+    [0, 0.5, 'EINVAL'],
+    [Number.NaN, 0, 'EINVAL'],
+    [0, Number.POSITIVE_INFINITY, 'EINVAL'],
+  ])('%d + %d: %s', (offset, bytes, expected) => {
+    expect(checkOffsetBytes(offset, bytes)).toBe(expected)
+  })
+
+  it('passes exactly the ranges whose end is an exact number within the cap', () => {
+    fc.assert(
+      fc.property(fc.maxSafeNat(), fc.maxSafeNat(), (offset, bytes) => {
+        const fits = BigInt(offset) + BigInt(bytes) <= BigInt(MAX_LENGTH)
+        expect(checkOffsetBytes(offset, bytes) === undefined).toBe(fits)
+      }),
+    )
+  })
+})
