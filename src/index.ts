@@ -12,7 +12,7 @@ export { type ErrnoName, errnoMessage, errnoName, errnoNumber } from './common/e
 export { BlockError, type BlockErrorDetails } from './common/error.js'
 export * from './common/filename.js'
 export { type ByteRange, HBitmap } from './common/hbitmap.js'
-export { type Bytes, IoVector } from './common/io-vector.js'
+export * from './common/io-vector.js'
 export * from './common/limits.js'
 export * from './common/op-types.js'
 export * from './common/open-flags.js'
@@ -21,42 +21,16 @@ export * from './common/permissions.js'
 export * from './common/request.js'
 export type { GraphEventName, GraphEvents, RequestReport, Trace, TraceSink } from './common/trace.js'
 export { GiB, KiB, MiB, type Offset, PiB, TiB } from './common/units.js'
-
-// I/O on edges
-export * from './io/block-node.js'
-export { type BlockStatus, blockStatus, blockStatusAbove, isAllocated, isAllocatedAbove, isZeroFast } from './io/block-status.js'
-export { copyRange } from './io/copy-range.js'
-export { debugEvent } from './io/debug-event.js'
-export { type DirtyBitmap, dirtyAreas, dirtyBytes, isDirty } from './io/dirty-bitmap.js'
-export { discard } from './io/discard.js'
-export { DrainedSection, type DrainOptions, drained, drainedNodes, withDrained } from './io/drained.js'
-export { flush, flushNode } from './io/flush.js'
-export { disableCopyOnRead, enableCopyOnRead } from './io/gates.js'
-export { makeZero } from './io/make-zero.js'
-export type * from './io/node-io.js'
-export * from './io/node-info.js'
-export { read } from './io/read.js'
-export { settleAll } from './io/settle-all.js'
-export { refreshLength, truncate } from './io/truncate.js'
-export { loadVmstate, saveVmstate } from './io/vmstate.js'
-export { write } from './io/write.js'
-export { writeZeroes } from './io/write-zeroes.js'
-
-// I/O from a root
-export type { Accounting, LatencyHistogram, OperationCounts } from './io/backend/accounting.js'
-export { type BackendStatus, type ErrorAction, type ErrorPolicy, resetStatus } from './io/backend/error-policy.js'
-export type { RequestOptions } from './io/backend/perform.js'
-export {
-  BackendRoot,
-  type BackendRootOptions,
-  measureLatency,
-  resumeParked,
-  type RootClient,
-  setHoldWhileDrained,
-  wakeDrain,
-} from './io/backend/root.js'
-export { submitDiscard, submitFlush, submitRead, submitWrite, submitWriteZeroes } from './io/backend/submit.js'
-
+export type { BlkPresentation } from './devices/virtio/blk-setup.js'
+export { GuestMemory, type GuestRegion, type GuestRegionOptions } from './devices/virtio/guest-memory.js'
+export type { GuestAddress, QueueConfig } from './devices/virtio/queue-layout.js'
+export type { VirtioTransport } from './devices/virtio/transport.js'
+// Drivers, devices, and the short way
+export { VirtioBlkDevice, type VirtioBlkOptions } from './devices/virtio/virtio-blk.js'
+export { Disk, type DiskCall, type Extent } from './disk/disk.js'
+export { type OpenDiskOptions, openDiskWith } from './disk/open-disk.js'
+export { readableStream, type StreamRange, writableStream } from './disk/web-streams.js'
+export * from './drivers/index.js'
 // The graph
 export { activate, activateAll, inactivateAll } from './global-state/activation.js'
 export { BlockBackend, type CreateBackendOptions, createBackend } from './global-state/backend.js'
@@ -112,6 +86,7 @@ export {
   replaceNode,
   setBacking,
 } from './global-state/graph-edit.js'
+export { graphToDot, graphToMermaid } from './global-state/graph-picture.js'
 export { changeBackingFile, hasZeroInit, makeEmpty, probeBlocksizes } from './global-state/image.js'
 export { backendOf, deviceOrNodeName, findNode, lookupNode, rootNodes } from './global-state/lookup.js'
 export type { MainLoop } from './global-state/main-loop.js'
@@ -128,11 +103,44 @@ export { type ReopenRequest, reopenNodes, reopenReadOnly } from './global-state/
 export { canReplace, nodeToReplace } from './global-state/replaceable.js'
 export { stateOf } from './global-state/state-of.js'
 export { setWriteThreshold, writeThreshold } from './global-state/write-threshold.js'
-
-// Drivers, devices, and the short way
-export { VirtioBlkDevice, type VirtioBlkOptions } from './devices/virtio/virtio-blk.js'
-export { GuestMemory, type GuestRegionOptions } from './devices/virtio/guest-memory.js'
-export type { VirtioTransport } from './devices/virtio/transport.js'
-export { Disk, type DiskCall, type Extent } from './disk/disk.js'
-export { type OpenDiskOptions, openDiskWith } from './disk/open-disk.js'
-export * from './drivers/index.js'
+// I/O from a root
+export type { Accounting, LatencyHistogram, OperationCounts } from './io/backend/accounting.js'
+export { type BackendStatus, type ErrorAction, type ErrorPolicy, resetStatus } from './io/backend/error-policy.js'
+export type { RequestOptions } from './io/backend/perform.js'
+export {
+  BackendRoot,
+  type BackendRootOptions,
+  measureLatency,
+  type RootClient,
+  resumeParked,
+  setHoldWhileDrained,
+  wakeDrain,
+} from './io/backend/root.js'
+export { submitDiscard, submitFlush, submitRead, submitWrite, submitWriteZeroes } from './io/backend/submit.js'
+// I/O on edges
+export { background } from './io/background.js'
+export * from './io/block-node.js'
+export {
+  type BlockStatus,
+  blockStatus,
+  blockStatusAbove,
+  isAllocated,
+  isAllocatedAbove,
+  isZeroFast,
+} from './io/block-status.js'
+export { copyRange } from './io/copy-range.js'
+export { debugEvent } from './io/debug-event.js'
+export { type DirtyBitmap, dirtyAreas, dirtyBytes, isDirty } from './io/dirty-bitmap.js'
+export { discard } from './io/discard.js'
+export { DrainedSection, type DrainOptions, drained, drainedNodes, withDrained } from './io/drained.js'
+export { flush, flushNode } from './io/flush.js'
+export { disableCopyOnRead, enableCopyOnRead } from './io/gates.js'
+export { makeZero } from './io/make-zero.js'
+export * from './io/node-info.js'
+export type * from './io/node-io.js'
+export { read } from './io/read.js'
+export { settleAll } from './io/settle-all.js'
+export { refreshLength, truncate } from './io/truncate.js'
+export { loadVmstate, saveVmstate } from './io/vmstate.js'
+export { write } from './io/write.js'
+export { writeZeroes } from './io/write-zeroes.js'

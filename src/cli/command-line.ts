@@ -54,7 +54,7 @@ function expandAbbreviations(tool: Tool, command: Command, args: readonly string
   let value = false
   for (const arg of args) {
     ended ||= !value && arg === '--'
-    const written = ended || value || !arg.startsWith('--') ? arg : expandLong(tool, command, arg)
+    const written: string = ended || value || !arg.startsWith('--') ? arg : expandLong(tool, command, arg)
     expanded.push(written)
     value = !value && !ended && takesNext(command, written)
   }

@@ -1,7 +1,7 @@
 // Errors of the library as the tools print them: without generated node names, errno words where only the code matters.
 
-import { BlockError, toBlockError } from '../common/error.js'
 import { errnoMessage } from '../common/errno.js'
+import { BlockError, toBlockError } from '../common/error.js'
 import { ToolError } from './tool.js'
 
 /** The words for the code of whatever was thrown, as in "Input/output error". */
@@ -14,7 +14,8 @@ export function messageText(thrown: unknown): string {
   const error = toBlockError(thrown)
   const text = error.message.replace(/^(#block\d+: )+/, '')
   const refused = /^'(.*)' is a directory, not an image$/.exec(text)
-  return refused === null ? text : `'file' driver requires '${refused[1]}' to be a regular file`
+  if (refused !== null) return `'file' driver requires '${refused[1]}' to be a regular file`
+  return error.code === 'EINVAL' ? text : text.replace(/^(Could not open '.*'): .*$/, `$1: ${errnoMessage(error.code)}`)
 }
 
 /** A {@link ToolError} saying `<what>: <message>`, with the error's hint as a line of its own. */

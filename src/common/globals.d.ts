@@ -40,3 +40,38 @@ declare class TextDecoder {
   constructor(label?: string, options?: { fatal?: boolean })
   decode(bytes: Uint8Array): string
 }
+
+interface ReadableByteStreamController {
+  readonly byobRequest: { readonly view: Uint8Array | null; respond(bytes: number): void } | null
+  readonly desiredSize: number | null
+  enqueue(chunk: Uint8Array): void
+  close(): void
+}
+
+interface UnderlyingByteSource {
+  type: 'bytes'
+  autoAllocateChunkSize?: number
+  pull(controller: ReadableByteStreamController): Promise<void>
+  cancel?(): void
+}
+
+declare class ReadableStream<R = Uint8Array> {
+  constructor(source: UnderlyingByteSource, strategy?: { highWaterMark?: number })
+  readonly locked: boolean
+  cancel(reason?: unknown): Promise<void>
+  getReader(): { read(): Promise<{ done: boolean; value?: R }>; releaseLock(): void }
+}
+
+interface UnderlyingSink<W> {
+  write(chunk: W): Promise<void>
+  close?(): Promise<void>
+  abort?(reason: unknown): void
+}
+
+declare class WritableStream<W = Uint8Array> {
+  constructor(sink: UnderlyingSink<W>)
+  readonly locked: boolean
+  abort(reason?: unknown): Promise<void>
+  close(): Promise<void>
+  getWriter(): { write(chunk: W): Promise<void>; close(): Promise<void>; releaseLock(): void }
+}

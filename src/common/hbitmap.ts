@@ -195,7 +195,10 @@ export class HBitmap {
     const align = this.serializationAlign
     const end = offset + bytes
     assert(offset % align === 0, `a part begins at ${offset}, which is no multiple of ${align}`)
-    assert(end % align === 0 || end === this.#length, `a part ends at ${end}, neither a multiple of ${align} nor the end`)
+    assert(
+      end % align === 0 || end === this.#length,
+      `a part ends at ${end}, neither a multiple of ${align} nor the end`,
+    )
     return Math.ceil(bytes / align)
   }
 

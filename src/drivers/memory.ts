@@ -83,7 +83,8 @@ function storeIo(store: ChunkStore, node: BlockDriverState): NodeIo {
       target.copyFrom({ node }, offset, targetOffset, bytes, flags),
     copyRangeTo(source, sourceOffset, offset, bytes) {
       const from = stores.get(source.node.io)
-      if (from === undefined) throw new BlockError('ENOTSUP', 'the source of the copy is not in memory', { op: 'copy-range' })
+      if (from === undefined)
+        throw new BlockError('ENOTSUP', 'the source of the copy is not in memory', { op: 'copy-range' })
       copyStore(from, sourceOffset, store, offset, bytes)
     },
     allocatedSize: () => store.allocatedBytes,
@@ -98,7 +99,9 @@ function storeStatus(store: ChunkStore, node: BlockDriverState, offset: Offset, 
 
 function truncateStore(store: ChunkStore, length: Offset, options: TruncateOptions): void {
   if (options.preallocation !== 'off') {
-    throw new BlockError('ENOTSUP', `preallocation mode '${options.preallocation}' is not supported in memory`, { op: 'truncate' })
+    throw new BlockError('ENOTSUP', `preallocation mode '${options.preallocation}' is not supported in memory`, {
+      op: 'truncate',
+    })
   }
   store.resize(length)
 }

@@ -3,15 +3,10 @@
 
 import { BDRV_BLOCK_DATA, BDRV_BLOCK_OFFSET_VALID, BDRV_BLOCK_ZERO } from '../common/block-status.js'
 import type { Clock } from '../common/clock.js'
-import { type Bytes, zeroBytes } from '../common/io-vector.js'
-import {
-  BDRV_REQ_FUA,
-  BDRV_REQ_MAY_UNMAP,
-  BDRV_REQ_NO_FALLBACK,
-  BDRV_REQ_WRITE_UNCHANGED,
-} from '../common/request.js'
-import { GiB, type Offset } from '../common/units.js'
 import { BlockError } from '../common/error.js'
+import { type Bytes, zeroBytes } from '../common/io-vector.js'
+import { BDRV_REQ_FUA, BDRV_REQ_MAY_UNMAP, BDRV_REQ_NO_FALLBACK, BDRV_REQ_WRITE_UNCHANGED } from '../common/request.js'
+import { GiB, type Offset } from '../common/units.js'
 import { defineDriver } from '../global-state/driver.js'
 import { flagOption, integerOption, type OptionValues, sizeOption } from '../global-state/option-schema.js'
 import type { BlockDriverState } from '../io/block-node.js'
@@ -71,7 +66,11 @@ function completionOf(latencyNs: number, clock: Clock, without: Completion): () 
   return () => new Promise<void>((resolve) => clock.after(ms, resolve))
 }
 
-function nullIo(node: BlockDriverState, options: OptionValues<typeof NULL_OPTIONS>, complete: () => Completion): NodeIo {
+function nullIo(
+  node: BlockDriverState,
+  options: OptionValues<typeof NULL_OPTIONS>,
+  complete: () => Completion,
+): NodeIo {
   const { size } = options
   const zeroes = options['read-zeroes']
   const status = BDRV_BLOCK_OFFSET_VALID | (zeroes ? BDRV_BLOCK_ZERO : BDRV_BLOCK_DATA)

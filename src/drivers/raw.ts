@@ -1,14 +1,14 @@
 // raw: a format without metadata. Shows its file as it is, or a window of it (`offset`, `size`). A node whose format was
 // guessed keeps its guest from writing another format's header into the first sector (CVE-2008-2004).
 
-import { BDRV_CHILD_DATA, BDRV_CHILD_FILTERED, BDRV_CHILD_PRIMARY } from '../common/child-role.js'
 import { BDRV_BLOCK_OFFSET_VALID, BDRV_BLOCK_RAW } from '../common/block-status.js'
+import { BDRV_CHILD_DATA, BDRV_CHILD_FILTERED, BDRV_CHILD_PRIMARY } from '../common/child-role.js'
 import { BlockError } from '../common/error.js'
 import { BDRV_SECTOR_SIZE, BLOCK_PROBE_BUF_SIZE } from '../common/limits.js'
-import { BDRV_REQ_WRITE_COMPRESSED, BDRV_REQ_ZERO_WRITE } from '../common/request.js'
-import { alignUp, type Offset } from '../common/units.js'
 import { PREALLOCATION_MODES } from '../common/option-names.js'
 import { BLK_PERM_RESIZE, BLK_PERM_WRITE } from '../common/permissions.js'
+import { BDRV_REQ_WRITE_COMPRESSED, BDRV_REQ_ZERO_WRITE } from '../common/request.js'
+import { alignUp, type Offset } from '../common/units.js'
 import { defineDriver, type OpenedNode } from '../global-state/driver.js'
 import { enumOption, type OptionValues, sizeOption } from '../global-state/option-schema.js'
 import { copyRangeFrom, copyRangeTo } from '../io/copy-range.js'
@@ -45,7 +45,12 @@ export const rawDriver = defineDriver({
     const role = whole ? BDRV_CHILD_FILTERED | BDRV_CHILD_PRIMARY : BDRV_CHILD_DATA | BDRV_CHILD_PRIMARY
     const file = await context.child('file', role)
     checkWindow(options, file, context.nodeName)
-    const state: RawState = { file, offset: options.offset, size: options.size, guess: context.probed ? formatGuesser(context.drivers) : undefined }
+    const state: RawState = {
+      file,
+      offset: options.offset,
+      size: options.size,
+      guess: context.probed ? formatGuesser(context.drivers) : undefined,
+    }
     return {
       io: rawIo(state),
       state,

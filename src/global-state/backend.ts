@@ -43,7 +43,7 @@ export function createBackend(main: MainLoop, graph: BlockGraph, options: Create
   return main.call('createBackend', graph.environment, async () => {
     const { name, perm = BLK_PERM_CONSISTENT_READ, shared = BLK_PERM_ALL, node, ...rootOptions } = options
     if (name !== undefined) graph.reserveName(main, name)
-    const root = new BackendRoot({ ...rootOptions, name: name ?? '', environment: graph.environment })
+    const root = new BackendRoot({ ...rootOptions, name: name ?? 'unnamed', environment: graph.environment })
     const backend = new BlockBackend(graph, name, root, { perm, shared })
     graph.addBackend(main, backend)
     try {

@@ -24,7 +24,12 @@ export function clearDirtyBitmap(main: MainLoop, node: BlockDriverState, bitmap:
 }
 
 /** Takes back what {@link clearDirtyBitmap} or {@link mergeDirtyBitmap} did. */
-export function restoreDirtyBitmap(main: MainLoop, node: BlockDriverState, bitmap: DirtyBitmap, backup: BitmapBackup): void {
+export function restoreDirtyBitmap(
+  main: MainLoop,
+  node: BlockDriverState,
+  bitmap: DirtyBitmap,
+  backup: BitmapBackup,
+): void {
   main.check('restoreDirtyBitmap', node.state.environment)
   assertOf(node, bitmap)
   const { bits, generation } = backup

@@ -38,7 +38,11 @@ export interface NodeLookup {
 }
 
 /** Does all of `actions`, or none and rejects with what the first that failed threw. */
-export async function runBitmapTransaction(main: MainLoop, graph: NodeLookup, actions: readonly BitmapAction[]): Promise<void> {
+export async function runBitmapTransaction(
+  main: MainLoop,
+  graph: NodeLookup,
+  actions: readonly BitmapAction[],
+): Promise<void> {
   const prepared = await prepareBitmapActions(main, graph, actions)
   prepared.commit()
 }

@@ -6,9 +6,10 @@ import { BlockError, quoteOutside } from '../common/error.js'
 import { HBitmap } from '../common/hbitmap.js'
 import { BDRV_BITMAP_MAX_NAME_SIZE, BDRV_SECTOR_SIZE } from '../common/limits.js'
 import { isPowerOfTwo, KiB } from '../common/units.js'
-import { type BlockDriverState, skipFilters } from '../io/block-node.js'
+import type { BlockDriverState } from '../io/block-node.js'
 import type { DirtyBitmap } from '../io/dirty-bitmap.js'
 import { setBitmaps } from '../io/gates.js'
+import { nodeInfo } from '../io/node-info.js'
 import type { MainLoop } from './main-loop.js'
 
 /** What {@link checkDirtyBitmap} refuses. */
@@ -55,7 +56,7 @@ export function addDirtyBitmap(
 ): DirtyBitmap {
   main.check('addDirtyBitmap', node.state.environment)
   const { name, granularity, persistent = false, disabled = false } = options
-  if (node.closed) throw new BlockError('ENODEV', 'the node is closed', { node: node.nodeName, op: 'bitmap' })
+  if (node.closed) throw new BlockError('ENOMEDIUM', 'the node is closed', { node: node.nodeName, op: 'bitmap' })
   checkName(node, name, persistent)
   if (!isPowerOfTwo(granularity) || granularity < BDRV_SECTOR_SIZE || granularity > MAX_GRANULARITY) {
     throw invalid(node, `the granularity of a bitmap is a power of two from 512 to 2^31, not ${granularity}`)
@@ -65,9 +66,9 @@ export function addDirtyBitmap(
   return bitmap
 }
 
-/** The cluster size of `node`, within 4 KiB .. 64 KiB; 64 KiB where clusters mean nothing. */
+/** The cluster size of `node`, within 4 KiB .. 64 KiB; 64 KiB where clusters mean nothing. Rejects as `nodeInfo` does. */
 export async function defaultBitmapGranularity(node: BlockDriverState): Promise<number> {
-  const clusterSize = (await skipFilters(node).io.info?.())?.clusterSize ?? 0
+  const clusterSize = await clusterSizeOf(node)
   if (!isPowerOfTwo(clusterSize)) return MAX_DEFAULT_GRANULARITY
   return Math.min(Math.max(clusterSize, MIN_DEFAULT_GRANULARITY), MAX_DEFAULT_GRANULARITY)
 }
@@ -137,7 +138,10 @@ export function checkDirtyBitmap(node: BlockDriverState, bitmap: DirtyBitmap, ma
     throw new BlockError('EPERM', `${called} is read-only`, details)
   }
   if ((mask & BDRV_BITMAP_INCONSISTENT) !== 0 && bitmap.inconsistent) {
-    throw new BlockError('EINVAL', `${called} is inconsistent: a crash left it in use`, { ...details, hint: 'remove it' })
+    throw new BlockError('EINVAL', `${called} is inconsistent: a crash left it in use`, {
+      ...details,
+      hint: 'remove it',
+    })
   }
 }
 
@@ -161,14 +165,24 @@ export function setBitmapBusy(main: MainLoop, node: BlockDriverState, bitmap: Di
 }
 
 /** A read-only bitmap makes writes and discards of its node fail with EPERM. */
-export function setBitmapReadonly(main: MainLoop, node: BlockDriverState, bitmap: DirtyBitmap, readonly: boolean): void {
+export function setBitmapReadonly(
+  main: MainLoop,
+  node: BlockDriverState,
+  bitmap: DirtyBitmap,
+  readonly: boolean,
+): void {
   main.check('setBitmapReadonly', node.state.environment)
   assertOf(node, bitmap)
   bitmap.readonly = readonly
 }
 
 /** Whether the bitmap is stored in the image when that is closed. EINVAL for an anonymous one. */
-export function setBitmapPersistence(main: MainLoop, node: BlockDriverState, bitmap: DirtyBitmap, persistent: boolean): void {
+export function setBitmapPersistence(
+  main: MainLoop,
+  node: BlockDriverState,
+  bitmap: DirtyBitmap,
+  persistent: boolean,
+): void {
   main.check('setBitmapPersistence', node.state.environment)
   assertOf(node, bitmap)
   if (persistent && bitmap.name === undefined) throw invalid(node, 'a bitmap without a name cannot be stored')
@@ -179,7 +193,10 @@ export function setBitmapPersistence(main: MainLoop, node: BlockDriverState, bit
 export function setBitmapInconsistent(main: MainLoop, node: BlockDriverState, bitmap: DirtyBitmap): void {
   main.check('setBitmapInconsistent', node.state.environment)
   assertOf(node, bitmap)
-  assert(bitmap.persistent && !bitmap.busy && bitmap.successor === undefined, 'only a stored, idle bitmap is inconsistent')
+  assert(
+    bitmap.persistent && !bitmap.busy && bitmap.successor === undefined,
+    'only a stored, idle bitmap is inconsistent',
+  )
   bitmap.enabled = false
   bitmap.inconsistent = true
 }
@@ -194,6 +211,15 @@ export function setBitmapSkipStore(main: MainLoop, node: BlockDriverState, bitma
 /** Asserts that `bitmap` is one of `node`. */
 export function assertOf(node: BlockDriverState, bitmap: DirtyBitmap): void {
   assert(node.state.bitmaps.includes(bitmap), `bitmap '${bitmap.name ?? ''}' is none of node '${node.nodeName}'`)
+}
+
+async function clusterSizeOf(node: BlockDriverState): Promise<number> {
+  try {
+    return (await nodeInfo(node)).clusterSize
+  } catch (error) {
+    if (error instanceof BlockError && error.code === 'ENOTSUP') return 0
+    throw error
+  }
 }
 
 function setRecording(main: MainLoop, node: BlockDriverState, bitmap: DirtyBitmap, enabled: boolean): void {
@@ -213,7 +239,10 @@ function checkName(node: BlockDriverState, name: string | undefined, persistent:
     throw invalid(node, `the name of a bitmap has at most ${BDRV_BITMAP_MAX_NAME_SIZE} bytes`)
   }
   if (findDirtyBitmap(node, name) !== undefined) {
-    throw new BlockError('EEXIST', `there is a bitmap ${quoteOutside(name)} already`, { node: node.nodeName, op: 'bitmap' })
+    throw new BlockError('EEXIST', `there is a bitmap ${quoteOutside(name)} already`, {
+      node: node.nodeName,
+      op: 'bitmap',
+    })
   }
 }
 

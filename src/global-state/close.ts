@@ -12,8 +12,8 @@ import type { NodeState } from './node-state.js'
 import { GraphPlan } from './plan.js'
 
 /**
- * Drops the caller's hold on a node and closes it. Rejects with EBUSY, nothing changed, while others use it. An error of
- * the last flush or of the driver is reported after everything has been closed.
+ * Drops the caller's hold on a node and closes it. Rejects with EBUSY, nothing changed, while others use it, and with EPERM
+ * while a link of it is frozen. An error of the last flush or of the driver is reported after everything has been closed.
  */
 export function closeNode(main: MainLoop, graph: BlockGraph, node: NodeState): Promise<void> {
   return main.call('closeNode', graph.environment, async (call) => {
@@ -23,6 +23,7 @@ export function closeNode(main: MainLoop, graph: BlockGraph, node: NodeState): P
       throw new BlockError('EBUSY', `it is in use by ${user.parent.describe()} (as '${user.name}')`, { node: node.nodeName, op: 'close' })
     }
     refuseBlocked(node)
+    refuseFrozenLinks(node)
     if (node.holds > 0) node.holds -= 1
     await releaseNode(main, graph, node, call)
   })
@@ -33,7 +34,8 @@ export async function releaseNode(main: MainLoop, graph: BlockGraph, node: NodeS
   const errors: unknown[] = []
   const worklist = [node]
   for (let next = worklist.pop(); next !== undefined; next = worklist.pop()) {
-    if (next.references > 0 || next.closed) continue
+    // A frozen link is not detached: whoever froze it still needs the node above it.
+    if (next.references > 0 || next.closed || next.children.some((edge) => edge.frozen)) continue
     for (const child of await closeOne(main, graph, next, call, errors)) worklist.push(child)
   }
   if (errors.length > 0) throw errors[0]
@@ -43,6 +45,12 @@ function refuseBlocked(node: NodeState): void {
   if (!node.hasOpBlockers) return
   const [reason] = [...node.opBlockers.values()].flat()
   throw new BlockError('EBUSY', `it is busy: ${reason?.message ?? 'an operation is blocked'}`, { node: node.nodeName, op: 'close' })
+}
+
+function refuseFrozenLinks(node: NodeState): void {
+  const frozen = node.children.find((edge) => edge.frozen)
+  if (frozen === undefined) return
+  throw new BlockError('EPERM', `its link '${frozen.name}' to node '${frozen.node.nodeName}' is frozen`, { node: node.nodeName, op: 'close' })
 }
 
 async function closeOne(main: MainLoop, graph: BlockGraph, node: NodeState, call: MainLoopCall, errors: unknown[]): Promise<NodeState[]> {

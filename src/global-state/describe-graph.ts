@@ -170,7 +170,10 @@ function blockersOf(node: DescribableNode): { [op: string]: string[] } {
 }
 
 /** Backends, also those without a node, and the other users of nodes. */
-function describeRoots(graph: DescribableGraph, nodes: readonly DescribableNode[]): Pick<GraphDescription, 'roots' | 'edges'> {
+function describeRoots(
+  graph: DescribableGraph,
+  nodes: readonly DescribableNode[],
+): Pick<GraphDescription, 'roots' | 'edges'> {
   const roots: RootDescription[] = []
   const edges: EdgeDescription[] = []
   const described = new Set<DescribableEdge>()

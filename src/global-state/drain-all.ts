@@ -1,6 +1,7 @@
 // Draining the whole graph: every node that exists at the end of the wait is quiesced once for it, and so is every node made
 // while the section lasts.
 
+import type { AsyncContext } from '../common/context-tracker.js'
 import type { BlockDriverState } from '../io/block-node.js'
 import { beginQuiesce, type DrainOptions, DrainedSection, endQuiesce, waitUntilIdle } from '../io/drained.js'
 import type { BlockGraph } from './graph.js'
@@ -11,8 +12,8 @@ import type { NodeState } from './node-state.js'
 export class DrainAllSection extends DrainedSection {
   readonly #graph: BlockGraph
 
-  constructor(graph: BlockGraph) {
-    super([])
+  constructor(graph: BlockGraph, context?: AsyncContext) {
+    super([], context)
     this.#graph = graph
   }
 
@@ -41,7 +42,7 @@ export function drainAll(main: MainLoop, graph: BlockGraph, options: DrainOption
       throw thrown
     }
     graph.trace.emit('drain-begin', { nodes: [...graph.nodes.keys()] })
-    return new DrainAllSection(graph)
+    return new DrainAllSection(graph, graph.environment.tracker?.current())
   })
 }
 

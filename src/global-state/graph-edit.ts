@@ -101,7 +101,7 @@ function insertionOptions(graph: BlockGraph, node: NodeState, options: Readonly<
   return { ...flat, [name]: node.nodeName }
 }
 
-/** Takes a filter out: its parents move to its filtered child, and the filter closes. `quiet` covers the filter and its child. */
+/** Takes a filter out: its parents move to its filtered child, and the filter closes. `quiet` covers the filter and its child. EBUSY where a user stays. */
 export function dropFilter(main: MainLoop, graph: BlockGraph, quiet: DrainedSection, filter: NodeState): Promise<void> {
   return main.call('dropFilter', graph.environment, async (call) => {
     const edge = filterOrCowChild(filter)
@@ -109,6 +109,9 @@ export function dropFilter(main: MainLoop, graph: BlockGraph, quiet: DrainedSect
     const child = edge.node
     const plan = new GraphPlan()
     planReplace(plan, filter, child)
+    for (const left of plan.parentsOf(filter)) {
+      throw new BlockError('EBUSY', `${left.parent.describe()} (as '${left.name}') stays at it`, { node: filter.nodeName, op: 'dropFilter' })
+    }
     plan.detach(edge)
     child.holds += 1
     try {

@@ -28,9 +28,16 @@ const MERMAID_SHAPES: Record<DriverKind, readonly [string, string]> = {
 
 /** The graph in the language of Graphviz. */
 export function graphToDot(graph: GraphDescription): string {
-  const lines = ['digraph blockgraph {', '  rankdir=TB', '  node [fontname="sans-serif", fontsize=11]', '  edge [fontname="sans-serif", fontsize=9]']
+  const lines = [
+    'digraph blockgraph {',
+    '  rankdir=TB',
+    '  node [fontname="sans-serif", fontsize=11]',
+    '  edge [fontname="sans-serif", fontsize=9]',
+  ]
   for (const root of graph.roots) {
-    lines.push(`  ${dotText([root.id])} [label=${dotText(rootLines(root))}, shape=box, style="rounded,filled", fillcolor="#f0e6f6"]`)
+    lines.push(
+      `  ${dotText([root.id])} [label=${dotText(rootLines(root))}, shape=box, style="rounded,filled", fillcolor="#f0e6f6"]`,
+    )
   }
   for (const node of graph.nodes) {
     const drained = node.quiesceCounter > 0 ? ', color="#c62828", fontcolor="#c62828", penwidth=3' : ''
@@ -39,7 +46,9 @@ export function graphToDot(graph: GraphDescription): string {
   for (const edge of graph.edges) {
     const quiesced = edge.quiesced ? ', color="#c62828"' : ''
     const frozen = edge.frozen ? ', style=bold, arrowhead=box' : ''
-    lines.push(`  ${dotText([edge.from])} -> ${dotText([edge.to])} [label=${dotText(edgeLines(edge))}${quiesced}${frozen}]`)
+    lines.push(
+      `  ${dotText([edge.from])} -> ${dotText([edge.to])} [label=${dotText(edgeLines(edge))}${quiesced}${frozen}]`,
+    )
   }
   return `${lines.join('\n')}\n}\n`
 }
@@ -53,13 +62,20 @@ export function graphToMermaid(graph: GraphDescription): string {
   for (const root of graph.roots) lines.push(`  ${idOf(root.id)}("${mermaidText(rootLines(root))}")`)
   for (const node of graph.nodes) {
     const [open, close] = MERMAID_SHAPES[node.kind]
-    lines.push(`  ${idOf(node.id)}${open}${mermaidText(nodeLines(node))}${close}:::${node.quiesceCounter > 0 ? 'drained' : node.kind}`)
+    lines.push(
+      `  ${idOf(node.id)}${open}${mermaidText(nodeLines(node))}${close}:::${node.quiesceCounter > 0 ? 'drained' : node.kind}`,
+    )
   }
   for (const edge of graph.edges) {
-    lines.push(`  ${idOf(edge.from)} ${edge.frozen ? '==>' : '-->'}|"${mermaidText(edgeLines(edge))}"| ${idOf(edge.to)}`)
+    lines.push(
+      `  ${idOf(edge.from)} ${edge.frozen ? '==>' : '-->'}|"${mermaidText(edgeLines(edge))}"| ${idOf(edge.to)}`,
+    )
   }
   lines.push('  classDef format fill:#dce9f7,stroke:#456', '  classDef protocol fill:#e3f3dc,stroke:#456')
-  lines.push('  classDef filter fill:#fdf3d0,stroke:#456,stroke-dasharray:4', '  classDef drained fill:#fff,stroke:#c62828,stroke-width:3px')
+  lines.push(
+    '  classDef filter fill:#fdf3d0,stroke:#456,stroke-dasharray:4',
+    '  classDef drained fill:#fff,stroke:#c62828,stroke-width:3px',
+  )
   return `${lines.join('\n')}\n`
 }
 

@@ -1,7 +1,7 @@
 // A node and an edge as global state owns them. Only global-state/edge.ts and the life-of-a-node files write the links,
 // names and flags; everybody else sees the read-only views of io/block-node.ts.
 
-import type { ChildRole } from '../common/child-role.js'
+import { BDRV_CHILD_FILTERED, type ChildRole } from '../common/child-role.js'
 import type { BlockOpType } from '../common/op-types.js'
 import { BDRV_O_INACTIVE, BDRV_O_RDWR, type OpenFlags } from '../common/open-flags.js'
 import type { DetectZeroes } from '../common/option-names.js'
@@ -121,7 +121,7 @@ export class NodeState implements BlockDriverState, ParentHooks {
   }
 
   get file(): EdgeState | undefined {
-    return this.child('file')
+    return this.child('file') ?? (this.driver.kind === 'filter' ? this.#filtered() : undefined)
   }
 
   get backing(): EdgeState | undefined {
@@ -132,6 +132,11 @@ export class NodeState implements BlockDriverState, ParentHooks {
   child(name: string): EdgeState | undefined {
     for (const edge of this.children) if (edge.name === name) return edge
     return undefined
+  }
+
+  /** A filter may name its child otherwise, as blkdebug does (`image`); `backing` is asked for by its own name. */
+  #filtered(): EdgeState | undefined {
+    return this.children.find((edge) => (edge.role & BDRV_CHILD_FILTERED) !== 0 && edge.name !== 'backing')
   }
 
   get node(): NodeState {

@@ -64,10 +64,13 @@ export function flagOption<O extends FieldOptions<boolean> = NoOptions>(
 }
 
 /** A size in bytes: a number, or a string that may end in b, k, M, G, T, P or E (powers of 1024) and have a fraction. */
-export function sizeOption<O extends FieldOptions<number> = NoOptions>(options?: O): OptionField<FieldValue<number, O>> {
+export function sizeOption<O extends FieldOptions<number> = NoOptions>(
+  options?: O,
+): OptionField<FieldValue<number, O>> {
   return field<number, O>('size', options, (raw) => {
     const size = typeof raw === 'string' ? parseSize(raw) : raw
-    if (typeof size !== 'number' || Number.isNaN(size) || size < 0) throw new Error('a size such as 1048576, 64k or 1.5G')
+    if (typeof size !== 'number' || Number.isNaN(size) || size < 0)
+      throw new Error('a size such as 1048576, 64k or 1.5G')
     if (size > MAX_LENGTH) throw new Error(`a size of at most ${MAX_LENGTH} bytes`)
     if (!Number.isInteger(size)) throw new Error('a whole number of bytes')
     return size
@@ -209,6 +212,8 @@ function readField(name: string, option: OptionField<unknown>, raw: unknown): un
     const said = error instanceof Error ? error.message : String(error)
     const given = typeof raw === 'string' ? quoteOutside(raw) : Array.isArray(raw) ? 'a list' : String(raw)
     // The message of an inner option already says which one and what it was given.
-    throw new Error(said.startsWith('option ') ? `option '${name}': ${said}` : `option '${name}' takes ${said}, not ${given}`)
+    throw new Error(
+      said.startsWith('option ') ? `option '${name}': ${said}` : `option '${name}' takes ${said}, not ${given}`,
+    )
   }
 }

@@ -16,7 +16,8 @@ export function isJsonFilename(filename: string): boolean {
 export function parseJsonFilename(filename: string): FlatOptions {
   if (!isJsonFilename(filename)) throw invalid(`${quoteOutside(filename)} does not begin with 'json:'`)
   const text = filename.slice('json:'.length)
-  if (text.length > MAX_JSON_NAME || depthOf(text) > MAX_JSON_DEPTH) throw invalid('a json: name is too long or too deep')
+  if (text.length > MAX_JSON_NAME || depthOf(text) > MAX_JSON_DEPTH)
+    throw invalid('a json: name is too long or too deep')
   let parsed: unknown
   try {
     parsed = JSON.parse(text)

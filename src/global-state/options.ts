@@ -24,7 +24,8 @@ export function flattenOptions(nested: Record<string, unknown>): FlatOptions {
   let text = 0
   let count = 0
   const push = (prefix: string, depth: number, value: object) => {
-    for (const [name, inner] of Object.entries(value).reverse()) pending.push({ key: prefix + name, value: inner, depth })
+    for (const [name, inner] of Object.entries(value).reverse())
+      pending.push({ key: prefix + name, value: inner, depth })
   }
   push('', 1, nested)
   for (let next = pending.pop(); next !== undefined; next = pending.pop()) {

@@ -10,6 +10,7 @@ import { applyPlan } from './apply-plan.js'
 import { releaseNode } from './close.js'
 import type { PreparedChange } from './driver.js'
 import type { BlockGraph } from './graph.js'
+import { computeLimits } from './limits.js'
 import type { MainLoop } from './main-loop.js'
 import type { NodeState } from './node-state.js'
 import { GraphPlan } from './plan.js'
@@ -35,6 +36,11 @@ export function reopenNodes(main: MainLoop, graph: BlockGraph, quiet: DrainedSec
       const plan = new GraphPlan()
       for (const entry of queue) planEntry(plan, entry)
       await applyPlan(call, plan, section, 'reopen')
+      // A driver may have other limits with its new options, such as those of direct I/O.
+      for (const [node, limits] of computeLimits(new GraphPlan(), queue.map((entry) => entry.node))) {
+        node.state.limits = limits
+        recomputeGates(node.state)
+      }
     } finally {
       section.end()
     }

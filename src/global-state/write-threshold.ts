@@ -12,7 +12,10 @@ import type { MainLoop } from './main-loop.js'
 export function setWriteThreshold(main: MainLoop, node: BlockDriverState, bytes: Offset): void {
   main.check('setWriteThreshold', node.state.environment)
   if (!Number.isInteger(bytes) || bytes < 0 || bytes > MAX_LENGTH) {
-    throw new BlockError('EINVAL', `a write threshold is an offset in bytes, not ${bytes}`, { node: node.nodeName, op: 'threshold' })
+    throw new BlockError('EINVAL', `a write threshold is an offset in bytes, not ${bytes}`, {
+      node: node.nodeName,
+      op: 'threshold',
+    })
   }
   armWriteThreshold(node, bytes)
 }

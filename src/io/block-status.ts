@@ -148,7 +148,9 @@ async function ownStatus(
   const extent = await askLayer(node, start, alignUp(offset + bytes, alignment) - start, mode)
   const shift = offset - start
   const status: BlockStatus = { bits: extent.bits, bytes: Math.min(extent.bytes - shift, bytes), depth: 0 }
+  // A driver that names no file means its own node.
   if (extent.file !== undefined) status.file = extent.file
+  else if ((extent.bits & BDRV_BLOCK_OFFSET_VALID) !== 0) status.file = node
   if (extent.map !== undefined) status.map = extent.map + shift
   if ((status.bits & BDRV_BLOCK_RAW) !== 0) return followRaw(status, mode)
   if ((status.bits & (BDRV_BLOCK_DATA | BDRV_BLOCK_ZERO)) !== 0) status.bits |= BDRV_BLOCK_ALLOCATED
@@ -176,7 +178,7 @@ async function askLayer(
   const extent = await nested(() => io.blockStatus?.(offset, bytes, mode))
   assert(extent !== undefined && extent.bytes > 0, `${node.nodeName}: a status extent has to be longer than 0 bytes`)
   const isData = extent.bits === (BDRV_BLOCK_DATA | BDRV_BLOCK_OFFSET_VALID)
-  const isOwn = extent.map === offset && extent.file === node
+  const isOwn = extent.map === offset && (extent.file ?? node) === node
   // What changed while the driver was asked may have invalidated the answer already.
   const isFresh = length === state.length && generation === state.writeGeneration && state.inFlight === 1
   if (leaf && mode === 'precise' && isData && isOwn && isFresh) fillStatusCache(state, offset, offset + extent.bytes)

@@ -95,11 +95,31 @@ export async function drainedNodes(
   return new DrainedSection(nodes, context)
 }
 
-/** Runs `fn` in a drained section of `nodes`, which ends when `fn` has settled. */
+/**
+ * Runs `fn` in a drained section of `nodes`, which ends when `fn` has settled. With context tracking, what `fn` does is known
+ * to be inside; a section that {@link drained} opens is known only to code that has a context already, as a main-loop section.
+ */
 export async function withDrained<T>(
   nodes: Iterable<BlockDriverState>,
   fn: (quiet: DrainedSection) => T | Promise<T>,
   options: DrainOptions = {},
+): Promise<T> {
+  const list = [...nodes]
+  const environment = environmentOf(list)
+  const { tracker } = environment
+  if (tracker === undefined) return runDrained(list, fn, options)
+  const context: AsyncContext = { kind: 'section', subject: list, scope: environment, outer: tracker.current() }
+  try {
+    return await tracker.run(context, () => runDrained(list, fn, options))
+  } finally {
+    context.ended = true
+  }
+}
+
+async function runDrained<T>(
+  nodes: Iterable<BlockDriverState>,
+  fn: (quiet: DrainedSection) => T | Promise<T>,
+  options: DrainOptions,
 ): Promise<T> {
   const quiet = await drainedNodes(nodes, options)
   try {

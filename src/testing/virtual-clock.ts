@@ -77,7 +77,8 @@ export class VirtualClock implements Clock {
   #next(): PendingTimer | undefined {
     let first: PendingTimer | undefined
     for (const timer of this.#timers) {
-      if (first === undefined || timer.at < first.at || (timer.at === first.at && timer.order < first.order)) first = timer
+      if (first === undefined || timer.at < first.at || (timer.at === first.at && timer.order < first.order))
+        first = timer
     }
     return first
   }

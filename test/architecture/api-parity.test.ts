@@ -44,7 +44,8 @@ function exportsOf(path: string, text: string): Set<string> {
     } else if (ts.isInterfaceDeclaration(statement) || ts.isClassDeclaration(statement)) {
       const own = statement.name?.text ?? ''
       names.add(own)
-      for (const member of statement.members) if (member.name !== undefined) names.add(`${own}.${member.name.getText()}`)
+      for (const member of statement.members)
+        if (member.name !== undefined) names.add(`${own}.${member.name.getText()}`)
     } else if (ts.isFunctionDeclaration(statement) || ts.isTypeAliasDeclaration(statement)) {
       names.add(statement.name?.text ?? '')
     }
@@ -74,7 +75,9 @@ describe('api-parity.md', () => {
     const dead = rows.flatMap((row) =>
       row.here === 'none' ? [] : quoted(row.here).map((target) => ({ row, fault: deadTarget(target) })),
     )
-    expect(dead.filter(({ fault }) => fault !== undefined).map(({ row, fault }) => `${PAGE}:${row.line} ${fault}`)).toEqual([])
+    expect(
+      dead.filter(({ fault }) => fault !== undefined).map(({ row, fault }) => `${PAGE}:${row.line} ${fault}`),
+    ).toEqual([])
     const empty = rows.filter((row) => row.here !== 'none' && quoted(row.here).length === 0)
     expect(empty).toEqual([])
   })
@@ -85,7 +88,9 @@ describe('api-parity.md', () => {
 
   it('names everything once in its section', () => {
     const seen = new Set<string>()
-    const doubles = rows.flatMap((row) => row.names.map((name) => `${row.section}: ${name}`)).filter((name) => seen.has(name) || !seen.add(name))
+    const doubles = rows
+      .flatMap((row) => row.names.map((name) => `${row.section}: ${name}`))
+      .filter((name) => seen.has(name) || !seen.add(name))
     expect(doubles).toEqual([])
   })
 
@@ -101,18 +106,20 @@ describe('api-parity.md', () => {
   })
 
   it('is read as it is written', () => {
-    const text = "## One\n| There | Here | Note |\n| --- | --- | --- |\n| `a`, `b` | `src/x.ts#Y.z` | why |\n| `c` | none | because |\n"
+    const text =
+      '## One\n| There | Here | Note |\n| --- | --- | --- |\n| `a`, `b` | `src/x.ts#Y.z` | why |\n| `c` | none | because |\n'
     expect(rowsOf(text)).toEqual([
       { line: 4, section: 'One', names: ['a', 'b'], here: '`src/x.ts#Y.z`', note: 'why' },
       { line: 5, section: 'One', names: ['c'], here: 'none', note: 'because' },
     ])
-    const source = 'export interface A { b(): void; readonly c?: number }\nexport const d = 1\nconst e = 2\nexport class F { get g() { return 1 } #h = 1 }'
+    const source =
+      'export interface A { b(): void; readonly c?: number }\nexport const d = 1\nconst e = 2\nexport class F { get g() { return 1 } #h = 1 }'
     expect([...exportsOf('x.ts', source)]).toEqual(['A', 'A.b', 'A.c', 'd', 'F', 'F.g', 'F.#h'])
-    expect([deadTarget('src/io/read.ts#read'), deadTarget('src/io/read.ts#reed'), deadTarget('src/no.ts#x'), deadTarget('read')]).toEqual([
-      undefined,
-      'src/io/read.ts exports no reed',
-      'src/no.ts is not there',
-      'read is no file#export',
-    ])
+    expect([
+      deadTarget('src/io/read.ts#read'),
+      deadTarget('src/io/read.ts#reed'),
+      deadTarget('src/no.ts#x'),
+      deadTarget('read'),
+    ]).toEqual([undefined, 'src/io/read.ts exports no reed', 'src/no.ts is not there', 'read is no file#export'])
   })
 })

@@ -17,7 +17,7 @@ describe('the import table', () => {
 
   test.each(['src/index.ts', 'src/testing/index.ts'])('nothing behind %s needs Node', (entry) => {
     const needsHost = [...reachable(entry, byPath)].filter((path) =>
-      ['drivers/file', 'platform', 'exports', 'cli', 'node.ts'].includes(partOf(path) ?? ''),
+      ['drivers/file', 'platform', 'platform/open-disk.ts', 'exports', 'cli', 'node.ts'].includes(partOf(path) ?? ''),
     )
     expect(needsHost).toEqual([])
   })
@@ -47,7 +47,14 @@ describe('planted violations', () => {
     ['the graph', 'src/drivers/raw.ts', "import '../global-state/graph.js'", /only driver\.ts and option-schema\.ts/],
     ['a drain', 'src/drivers/raw.ts', "import { drained } from '../io/drained.js'", /never drains/],
     ['a drain in the file driver', 'src/drivers/file/x.ts', "import '../../io/drained.js'", /never drains/],
-    ['the file driver', 'src/drivers/raw.ts', "import './file.js'", /drivers imports src\/drivers\/file/],
+    ['the file driver', 'src/drivers/raw.ts', "import './file/index.js'", /drivers imports src\/drivers\/file/],
+    ['the file driver in tests for users', 'src/testing/x.ts', "import '../drivers/file/index.js'", /testing imports/],
+    [
+      'a ring of the file driver',
+      'src/drivers/file/x.ts',
+      "import '../../platform/open-disk.js'",
+      /drivers\/file imports/,
+    ],
     ['a host module', 'src/drivers/raw.ts', "import { open } from 'node:fs'", /universal/],
     ['a host module as a type', 'src/testing/x.ts', "import type { Stats } from 'node:fs'", /universal/],
     ['a host module by its old name', 'src/cli/x.ts', "import { open } from 'fs'", /not one of its packages/],
@@ -68,7 +75,7 @@ describe('planted violations', () => {
     const allowed: [string, string][] = [
       ['src/jobs/mirror.ts', "import '../drivers/filters/mirror-top.js'"],
       ['src/drivers/raw.ts', "import { defineDriver } from '../global-state/driver.js'"],
-      ['src/drivers/file.ts', "import { open } from 'node:fs'"],
+      ['src/drivers/file/index.ts', "import { open } from 'node:fs'"],
       ['src/platform/node/native.ts', "await import('koffi')"],
       ['src/io/stages/pad.ts', "import '../request-state.js'"],
     ]
@@ -84,9 +91,11 @@ describe('planted violations', () => {
   test('a host module behind an entry file is reached', () => {
     const files = [
       virtualFile('src/index.ts', "export * from './drivers/index.js'"),
-      virtualFile('src/drivers/index.ts', "import './file.js'"),
-      virtualFile('src/drivers/file.ts', ''),
+      virtualFile('src/drivers/index.ts', "import './file/index.js'"),
+      virtualFile('src/drivers/file/index.ts', ''),
     ]
-    expect(reachable('src/index.ts', new Map(files.map((file) => [file.path, file])))).toContain('src/drivers/file.ts')
+    expect(reachable('src/index.ts', new Map(files.map((file) => [file.path, file])))).toContain(
+      'src/drivers/file/index.ts',
+    )
   })
 })

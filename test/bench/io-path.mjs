@@ -1,9 +1,11 @@
 // What a request costs between a backend and a driver that does nothing: raw over null, QD 32. Run after `npm run build`
-// with `node test/bench/io-path.mjs`, or with another build folder as its argument. Prints microseconds per request.
+// with `node test/bench/io-path.mjs`, or with another build folder as its argument. Prints microseconds per request, by the
+// wall clock and by the processor time of the process, which a busy machine disturbs less.
 
 import { fileURLToPath, pathToFileURL } from 'node:url'
 
-const dist = process.argv[2] === undefined ? new URL('../../dist/', import.meta.url) : pathToFileURL(`${process.argv[2]}/`)
+const dist =
+  process.argv[2] === undefined ? new URL('../../dist/', import.meta.url) : pathToFileURL(`${process.argv[2]}/`)
 const load = (path) => import(new URL(path, dist))
 
 const { BackendRoot } = await load('io/backend/root.js')
@@ -76,26 +78,39 @@ async function run(count, issue) {
   const each = count / DEPTH
   const worker = async (lane) => {
     const buffer = buffers[lane]
-    for (let i = 0; i < each; i++) await issue((((i * DEPTH + lane) * 4096) % LENGTH), buffer)
+    for (let i = 0; i < each; i++) await issue(((i * DEPTH + lane) * 4096) % LENGTH, buffer)
   }
-  const began = performance.now()
+  const stop = startWatch(count)
   await Promise.all(buffers.map((_, lane) => worker(lane)))
-  return ((performance.now() - began) * 1000) / count
+  return stop()
 }
 
 function runNow(count, issue) {
   const buffer = new Uint8Array(4096)
-  const began = performance.now()
+  const stop = startWatch(count)
   for (let i = 0; i < count; i++) issue((i * 4096) % LENGTH, buffer)
-  return ((performance.now() - began) * 1000) / count
+  return stop()
+}
+
+function startWatch(count) {
+  const began = performance.now()
+  const cpu = process.cpuUsage()
+  return () => {
+    const { user, system } = process.cpuUsage(cpu)
+    return { wall: ((performance.now() - began) * 1000) / count, cpu: (user + system) / count }
+  }
 }
 
 async function measure(label, once) {
   await once()
   const samples = []
   for (let i = 0; i < 5; i++) samples.push(await once())
-  samples.sort((a, b) => a - b)
-  console.log(`${label.padEnd(44)} ${samples[2].toFixed(3)} us`)
+  const median = (key) =>
+    samples
+      .map((sample) => sample[key])
+      .sort((a, b) => a - b)[2]
+      .toFixed(3)
+  console.log(`${label.padEnd(40)} ${median('wall')} us wall, ${median('cpu')} us cpu`)
 }
 
 const sync = rootOver(rawOver(nullCo()))
@@ -113,5 +128,6 @@ const cases = {
   'backend write, raw over null-aio': () => run(COUNT, (offset, buffer) => backendWrite(aio, offset, buffer)),
 }
 const sharedPromise = Promise.resolve()
-for (const [label, once] of Object.entries(cases)) if (only === undefined || label.includes(only)) await measure(label, once)
+for (const [label, once] of Object.entries(cases))
+  if (only === undefined || label.includes(only)) await measure(label, once)
 console.log(`(${fileURLToPath(dist)})`)

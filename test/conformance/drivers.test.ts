@@ -22,15 +22,27 @@ describeBuiltin('memory', memory, MEMORY)
 describeBuiltin('memory, read-only', (size) => ({ ...memory(size), 'read-only': true }), { write: false })
 describeBuiltin('null-co', (size) => ({ driver: 'null-co', size, 'read-zeroes': true }), FORGETS)
 describeBuiltin('null-aio', (size) => ({ driver: 'null-aio', size, 'read-zeroes': true }), FORGETS)
-describeBuiltin('null-aio with latency', (size) => ({ driver: 'null-aio', size, 'read-zeroes': true, 'latency-ns': 1000 }), FORGETS)
+describeBuiltin(
+  'null-aio with latency',
+  (size) => ({ driver: 'null-aio', size, 'read-zeroes': true, 'latency-ns': 1000 }),
+  FORGETS,
+)
 describeBuiltin('raw', (size) => ({ driver: 'raw', file: memory(size) }), MEMORY)
-describeBuiltin('raw over null-aio', (size) => ({ driver: 'raw', file: { driver: 'null-aio', size, 'read-zeroes': true } }), FORGETS)
+describeBuiltin(
+  'raw over null-aio',
+  (size) => ({ driver: 'raw', file: { driver: 'null-aio', size, 'read-zeroes': true } }),
+  FORGETS,
+)
 describeBuiltin('raw, a window', (size) => ({ driver: 'raw', offset: 66_048, size, file: memory(size + 262_144) }), {
   truncate: 'none',
 })
-describeBuiltin('raw, an unaligned window to the end', (size) => ({ driver: 'raw', offset: 100_001, file: memory(size + 100_001) }), {
-  truncate: 'any',
-})
+describeBuiltin(
+  'raw, an unaligned window to the end',
+  (size) => ({ driver: 'raw', offset: 100_001, file: memory(size + 100_001) }),
+  {
+    truncate: 'any',
+  },
+)
 describeBuiltin('throttle without limits', (size) => ({ driver: 'throttle', file: memory(size) }), MEMORY)
 describeBuiltin(
   'throttle with limits',
@@ -57,7 +69,10 @@ describeBuiltin(
   'a pile of filters',
   (size) => ({
     driver: 'copy-on-read',
-    file: { driver: 'throttle', file: { driver: 'blkdebug', align: 512, image: { driver: 'raw', file: memory(size) } } },
+    file: {
+      driver: 'throttle',
+      file: { driver: 'blkdebug', align: 512, image: { driver: 'raw', file: memory(size) } },
+    },
   }),
   MEMORY,
 )
@@ -85,7 +100,7 @@ describeDriver(
 describeDriver(
   'controlled, released in a later microtask',
   (size) => {
-    const controller = new Controller((task) => task.then(async (value) => (await undefined, value)))
+    const controller = new Controller((task) => task.then((value) => value))
     return { drivers: [...builtinDrivers, controlledDriver(controller)], options: { driver: 'controlled', size } }
   },
   MEMORY,

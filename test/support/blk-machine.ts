@@ -95,8 +95,10 @@ export class BlkMachine {
   }
 
   /** Writes a header at HEADER. */
-  header(type: number, sector: number, address = HEADER): void {
-    encodeBlkHeader(this.view, address, { type, sectorHigh: Math.floor(sector / 2 ** 32), sectorLow: sector >>> 0 })
+  header(type: number, sector: number | { high: number; low: number }, address = HEADER): void {
+    const { high, low } =
+      typeof sector === 'number' ? { high: Math.floor(sector / 2 ** 32), low: sector >>> 0 } : sector
+    encodeBlkHeader(this.view, address, { type, sectorHigh: high, sectorLow: low })
   }
 
   /** Writes descriptors from `first` on, chained one to the next unless a buffer says otherwise; returns the head. */

@@ -1,11 +1,11 @@
 // A root over a node whose driver is a flat buffer. It answers at once, or when the test says so, and keeps what was asked.
 
+import type { Clock } from '../../src/common/clock.js'
 import type { BlockError } from '../../src/common/error.js'
 import { type Bytes, concatBytes, copyBytes } from '../../src/common/io-vector.js'
 import { defaultLimits } from '../../src/common/limits.js'
 import { BLK_PERM_ALL, BLK_PERM_CONSISTENT_READ, BLK_PERM_WRITE } from '../../src/common/permissions.js'
 import { BDRV_REQ_FUA, BDRV_REQ_MAY_UNMAP } from '../../src/common/request.js'
-import type { Clock } from '../../src/common/clock.js'
 import type { ErrorPolicy } from '../../src/io/backend/error-policy.js'
 import { BackendRoot } from '../../src/io/backend/root.js'
 import type { BlockChild, BlockDriverState } from '../../src/io/block-node.js'
@@ -91,7 +91,8 @@ export class FlatDisk {
       length: () => this.data.byteLength,
       read: (offset, into, flags) => this.run({ kind: 'read', offset, bytes: into.byteLength, flags, buffers: into }),
       write: (offset, data, flags) => this.run({ kind: 'write', offset, bytes: data.byteLength, flags, buffers: data }),
-      writeZeroes: (offset, bytes, flags) => this.run({ kind: 'write-zeroes', offset, bytes, flags, buffers: undefined }),
+      writeZeroes: (offset, bytes, flags) =>
+        this.run({ kind: 'write-zeroes', offset, bytes, flags, buffers: undefined }),
       discard: (offset, bytes) => this.run({ kind: 'discard', offset, bytes, flags: 0, buffers: undefined }),
       flush: () => this.run({ kind: 'flush', offset: 0, bytes: 0, flags: 0, buffers: undefined }),
     }

@@ -8,12 +8,12 @@ import { type BlockLimits, defaultLimits } from '../../src/common/limits.js'
 import { BDRV_O_INACTIVE, BDRV_O_RDWR, BDRV_O_UNMAP } from '../../src/common/open-flags.js'
 import type { DetectZeroes } from '../../src/common/option-names.js'
 import { BLK_PERM_ALL } from '../../src/common/permissions.js'
+import { BackendRoot, type BackendRootOptions } from '../../src/io/backend/root.js'
 import type { BlockChild, BlockDriverState, DriverTraits, ParentHooks } from '../../src/io/block-node.js'
 import { edgeLinked, edgeUnlinking } from '../../src/io/drained.js'
 import { createEnvironment, type IoEnvironment } from '../../src/io/environment.js'
 import type { Completion, NodeIo } from '../../src/io/node-io.js'
 import { createRequestState, type RequestState } from '../../src/io/request-state.js'
-import { BackendRoot, type BackendRootOptions } from '../../src/io/backend/root.js'
 import { VirtualClock } from './virtual-clock.js'
 
 /** What may be chosen for a stub node. */
@@ -294,7 +294,16 @@ export class MemoryIo implements NodeIo {
 }
 
 /** A node over memory. */
-export function memoryNode(bytes: Uint8Array | number, options: StubNodeOptions = {}): { node: StubNode; io: MemoryIo } {
+export function memoryNode(
+  bytes: Uint8Array | number,
+  options: StubNodeOptions = {},
+): { node: StubNode; io: MemoryIo } {
   const io = new MemoryIo(bytes)
   return { node: new StubNode(io, options), io }
+}
+
+/** Takes capabilities away from a driver: an absent method is one that is undefined. */
+export function without<T extends NodeIo>(io: T, ...methods: (keyof NodeIo)[]): T {
+  for (const method of methods) Object.defineProperty(io, method, { value: undefined, configurable: true })
+  return io
 }

@@ -9,7 +9,11 @@ import { createRequestState } from '../../src/io/request-state.js'
 export const stubEnvironment = createEnvironment({ stallAfterMs: 60_000 })
 
 /** A node called `nodeName` of `length` bytes; `overrides` replace what it would have. */
-export function stubNode(nodeName: string, length: number, overrides: Partial<BlockDriverState> = {}): BlockDriverState {
+export function stubNode(
+  nodeName: string,
+  length: number,
+  overrides: Partial<BlockDriverState> = {},
+): BlockDriverState {
   const node = {
     nodeName,
     driver: { name: 'stub', kind: 'protocol', supportsBacking: false },

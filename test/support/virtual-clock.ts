@@ -82,3 +82,10 @@ export class VirtualClock implements Clock {
 export async function settled(): Promise<void> {
   for (let i = 0; i < 50; i++) await Promise.resolve()
 }
+
+/** Lets all microtasks run, however many follow from one another. */
+export function drainMicrotasks(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve)
+  })
+}

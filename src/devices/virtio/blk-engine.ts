@@ -157,6 +157,10 @@ export class BlkEngine implements BlkRequestOwner {
       lane.serving = false
     }
     if (queue.live && queue.fault !== undefined && this.host.running) this.host.broken(queue.fault)
+    // A driver that reset the device from its notification may have kicked the new queue, which found the lane busy.
+    if (lane.queue !== undefined && lane.queue !== queue) this.schedule(lane, true)
+    // A section that began meanwhile has seen completions that were not delivered yet.
+    if (this.quiesced && !this.busy) this.host.atRest()
   }
 
   /** Starts requests until the queue is empty, broken or stopped, or the budget is spent; what is left of the budget. */

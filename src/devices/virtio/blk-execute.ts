@@ -1,18 +1,13 @@
 // What each request type does (virtio 1.2, 5.2.6). A request that breaks a rule ends in a status of its own and never
 // reaches the backend; data buffers are the guest's own memory.
 
+import { copyBytes } from '../../common/io-vector.js'
 import { BDRV_REQUEST_MAX_BYTES } from '../../common/limits.js'
+import type { RequestKind } from '../../common/request.js'
 import { BDRV_REQ_MAY_UNMAP } from '../../common/request.js'
 import type { BackendRoot } from '../../io/backend/root.js'
-import {
-  submitDiscard,
-  submitFlush,
-  submitRead,
-  submitWrite,
-  submitWriteZeroes,
-} from '../../io/backend/submit.js'
+import { submitDiscard, submitFlush, submitRead, submitWrite, submitWriteZeroes } from '../../io/backend/submit.js'
 import type { Completion } from '../../io/node-io.js'
-import type { RequestKind } from '../../common/request.js'
 import {
   decodeBlkSegment,
   sectorToBytes,
@@ -30,7 +25,6 @@ import {
   VIRTIO_BLK_T_WRITE_ZEROES,
   VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP,
 } from '../../protocols/virtio/blk.js'
-import { copyBytes } from '../../common/io-vector.js'
 import type { BlkRequest } from './blk-request.js'
 
 /** The disk as requests see it; the device keeps it up to date. */
@@ -70,7 +64,9 @@ export function executeBlk(unit: BlkUnit, request: BlkRequest): number | Promise
     case VIRTIO_BLK_T_DISCARD:
       return unit.discard ? changeRange(unit, request, unit.maxDiscardSectors, discard) : VIRTIO_BLK_S_UNSUPP
     case VIRTIO_BLK_T_WRITE_ZEROES:
-      return unit.writeZeroes ? changeRange(unit, request, unit.maxWriteZeroesSectors, writeZeroes) : VIRTIO_BLK_S_UNSUPP
+      return unit.writeZeroes
+        ? changeRange(unit, request, unit.maxWriteZeroesSectors, writeZeroes)
+        : VIRTIO_BLK_S_UNSUPP
     default:
       return VIRTIO_BLK_S_UNSUPP
   }
@@ -107,7 +103,9 @@ function write(unit: BlkUnit, request: BlkRequest): number | Promise<void> {
   // Virtio 1.2, 5.2.6.2: no data is written to a read-only device.
   if (!unit.writable || offset < 0) return VIRTIO_BLK_S_IOERR
   if (bytes === 0) return request.dataIn === 0 ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR
-  return outcome(submitWrite(unit.root, offset, request.chain.readable(VIRTIO_BLK_HEADER_BYTES, bytes), unit.writeFlags))
+  return outcome(
+    submitWrite(unit.root, offset, request.chain.readable(VIRTIO_BLK_HEADER_BYTES, bytes), unit.writeFlags),
+  )
 }
 
 function getId(unit: BlkUnit, request: BlkRequest): number {
@@ -123,7 +121,12 @@ const segmentBytes = new Uint8Array(VIRTIO_BLK_SEGMENT_BYTES)
 const segmentView = new DataView(segmentBytes.buffer)
 
 /** Discard and write zeroes: one segment, by the limit in the configuration space. */
-function changeRange(unit: BlkUnit, request: BlkRequest, maxSectors: number, change: RangeChange): number | Promise<void> {
+function changeRange(
+  unit: BlkUnit,
+  request: BlkRequest,
+  maxSectors: number,
+  change: RangeChange,
+): number | Promise<void> {
   const payload = request.dataOut
   if (payload === 0 || payload % VIRTIO_BLK_SEGMENT_BYTES !== 0) return VIRTIO_BLK_S_IOERR
   if (payload !== VIRTIO_BLK_SEGMENT_BYTES) return VIRTIO_BLK_S_UNSUPP

@@ -1,10 +1,10 @@
 // One virtio-blk request from fetch to its used element: a pooled record with its chain, its header and the two callbacks
 // of a backend that answers later, bound once.
 
-import { le32 } from '../../protocols/virtio/little-endian.js'
 import { decodeBlkHeader, VIRTIO_BLK_HEADER_BYTES, VIRTIO_BLK_T_BARRIER } from '../../protocols/virtio/blk.js'
-import { DescriptorChain } from './descriptor-chain.js'
+import { le32 } from '../../protocols/virtio/little-endian.js'
 import type { BlkLane } from './blk-lane.js'
+import { DescriptorChain } from './descriptor-chain.js'
 import type { SplitVirtqueue } from './split-virtqueue.js'
 
 /** Who hears how a request ended. */

@@ -3,6 +3,7 @@
 import { BlockError } from '../../common/error.js'
 import { BDRV_REQUEST_MAX_SECTORS, BDRV_SECTOR_SIZE } from '../../common/limits.js'
 import { alignDown } from '../../common/units.js'
+import type { BackendRoot } from '../../io/backend/root.js'
 import { VIRTIO_BLK_ID_BYTES } from '../../protocols/virtio/blk.js'
 import type { VirtioBlkConfig } from '../../protocols/virtio/blk-config.js'
 import {
@@ -22,7 +23,6 @@ import {
   VIRTIO_F_VERSION_1,
 } from '../../protocols/virtio/features.js'
 import { VIRTQ_MAX_SIZE } from '../../protocols/virtio/split-ring.js'
-import type { BackendRoot } from '../../io/backend/root.js'
 import { isRootWritable, lengthOfRoot } from './blk-backend.js'
 import type { BlkUnit } from './blk-execute.js'
 
@@ -76,12 +76,15 @@ export function checkPresentation(options: BlkPresentation): CheckedPresentation
     maxWriteZeroesSectors: options.maxWriteZeroesSectors ?? BDRV_REQUEST_MAX_SECTORS,
   }
   require(within(checked.queues, 1, 64), 'queues must be 1..64')
-  require(within(queueSize, 2, VIRTQ_MAX_SIZE) && isPower(queueSize), `queue size must be a power of two up to ${VIRTQ_MAX_SIZE}`)
+  require(within(queueSize, 2, VIRTQ_MAX_SIZE) &&
+    isPower(queueSize), `queue size must be a power of two up to ${VIRTQ_MAX_SIZE}`)
   require(within(checked.segMax, 1, VIRTQ_MAX_SIZE), 'segMax must be 1..32768')
   require(within(checked.sizeMax, 0, 0xffff_ffff), 'sizeMax must be a u32')
-  require(within(logicalBlockSize, 512, 32768) && isPower(logicalBlockSize), 'logical block size must be a power of two of 512..32768')
+  require(within(logicalBlockSize, 512, 32768) &&
+    isPower(logicalBlockSize), 'logical block size must be a power of two of 512..32768')
   const { physicalBlockSize, minIoSize, optIoSize } = checked
-  require(within(physicalBlockSize, logicalBlockSize, 1 << 30) && isPower(physicalBlockSize), 'physical block size must be a power of two of logical blocks')
+  require(within(physicalBlockSize, logicalBlockSize, 1 << 30) &&
+    isPower(physicalBlockSize), 'physical block size must be a power of two of logical blocks')
   require(within(minIoSize / logicalBlockSize, 0, 0xffff), 'minimum I/O size must be up to 65535 logical blocks')
   require(within(optIoSize / logicalBlockSize, 0, 0xffff_ffff), 'optimal I/O size must be a number of logical blocks')
   require(within(checked.maxDiscardSectors, 1, BDRV_REQUEST_MAX_SECTORS), 'maxDiscardSectors is out of range')

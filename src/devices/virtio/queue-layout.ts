@@ -68,7 +68,8 @@ export function mapQueue(memory: GuestMemory, config: QueueConfig, maximum: numb
     bytes: usedRingBytes(size),
     alignment: VIRTQ_USED_ALIGNMENT,
   })
-  if (overlap(table, avail) || overlap(table, used) || overlap(avail, used)) throw refuse('the parts of the queue overlap')
+  if (overlap(table, avail) || overlap(table, used) || overlap(avail, used))
+    throw refuse('the parts of the queue overlap')
   return {
     size,
     table: new Uint32Array(table.region.buffer, table.byteOffset, table.bytes >>> 2),

@@ -8,6 +8,7 @@ import type { Clock } from '../../common/clock.js'
 import { BlockError } from '../../common/error.js'
 import { BDRV_REQ_FUA } from '../../common/request.js'
 import type { Offset } from '../../common/units.js'
+import { type BackendRoot, type RootClient, setHoldWhileDrained, wakeDrain } from '../../io/backend/root.js'
 import type { Completion } from '../../io/node-io.js'
 import { encodeBlkConfig, VIRTIO_BLK_CONFIG_WRITEBACK } from '../../protocols/virtio/blk-config.js'
 import { VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_FEATURES_OK } from '../../protocols/virtio/device-status.js'
@@ -18,10 +19,17 @@ import {
   VIRTIO_BLK_F_WRITE_ZEROES,
   VIRTIO_F_EVENT_IDX,
 } from '../../protocols/virtio/features.js'
-import { type BackendRoot, type RootClient, setHoldWhileDrained, wakeDrain } from '../../io/backend/root.js'
 import { BlkEngine, type BlkEngineHost } from './blk-engine.js'
 import type { BlkUnit } from './blk-execute.js'
-import { type BlkPresentation, type CheckedPresentation, checkPresentation, configOf, createUnit, offeredFeatures, wholeBlocks } from './blk-setup.js'
+import {
+  type BlkPresentation,
+  type CheckedPresentation,
+  checkPresentation,
+  configOf,
+  createUnit,
+  offeredFeatures,
+  wholeBlocks,
+} from './blk-setup.js'
 import { DeviceControl } from './device-control.js'
 import type { GuestMemory } from './guest-memory.js'
 import { mapQueue, type QueueConfig } from './queue-layout.js'
@@ -66,7 +74,8 @@ export class VirtioBlkDevice implements VirtioTransport {
     const { root } = options
     this.options = options
     this.shown = checkPresentation(options)
-    if (root.client !== undefined) throw new BlockError('EBUSY', 'the backend is in use by another device', { node: root.name })
+    if (root.client !== undefined)
+      throw new BlockError('EBUSY', 'the backend is in use by another device', { node: root.name })
     this.unit = createUnit(root, this.shown)
     this.control = new DeviceControl(offeredFeatures(this.shown, this.unit.writable))
     this.queueCount = this.shown.queues

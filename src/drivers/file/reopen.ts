@@ -4,6 +4,7 @@
 import { BlockError, toBlockError } from '../../common/error.js'
 import { BDRV_O_NOCACHE } from '../../common/open-flags.js'
 import type { PreparedChange, ReopenContext } from '../../global-state/driver.js'
+import { background } from '../../io/background.js'
 import { Descriptor } from './descriptor.js'
 import { openHostPath } from './host-open.js'
 import { handOverImageLocks, mirrorImageLocks } from './image-locks.js'
@@ -35,9 +36,9 @@ export async function prepareFileReopen(
         file.memoryAlignment = alignment.memory
         file.cachedReads = cachedReadsFor(file.native, direct, file.aio)
         if (file.locks !== undefined) handOverImageLocks(file.locks, fd)
-        closeQuietly(old)
+        background(context.node, old.close())
       },
-      abort: () => closeQuietly(descriptor),
+      abort: () => background(context.node, descriptor.close()),
     }
   } catch (thrown) {
     await descriptor.close()
@@ -67,10 +68,4 @@ function refuseChangedOptions(file: OpenFile, options: FileOptions, old: FileOpt
     if (options[name] === old[name]) continue
     throw new BlockError('EINVAL', `option '${name}' cannot be changed`, { node: file.nodeName, op: 'reopen' })
   }
-}
-
-function closeQuietly(descriptor: Descriptor): void {
-  descriptor.close().catch(() => {
-    // Nothing was written through it that a flush has not been asked about on its successor.
-  })
 }

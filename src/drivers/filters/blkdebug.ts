@@ -7,14 +7,14 @@ import type { Permissions } from '../../common/permissions.js'
 import { isPowerOfTwo } from '../../common/units.js'
 import { defineDriver, type OpenedNode } from '../../global-state/driver.js'
 import type { OptionValues } from '../../global-state/option-schema.js'
-import { blkdebugIo } from './blkdebug/io.js'
 import { BlkdebugState } from './blkdebug/debug-state.js'
 import { isBlkdebugEvent } from './blkdebug/events.js'
+import { blkdebugIo } from './blkdebug/io.js'
 import { BLKDEBUG_OPTIONS, injectRules, permissionMask, setStateRules } from './blkdebug/options.js'
 import { forwardedFlags, openFiltered } from './forward.js'
 
-export { BLKDEBUG_EVENTS, BLKDEBUG_IO_TYPES, type BlkdebugEvent, type BlkdebugIoType } from './blkdebug/events.js'
 export { BlkdebugState, type InjectErrorRule, type SetStateRule } from './blkdebug/debug-state.js'
+export { BLKDEBUG_EVENTS, BLKDEBUG_IO_TYPES, type BlkdebugEvent, type BlkdebugIoType } from './blkdebug/events.js'
 
 /** What an open blkdebug node keeps. */
 export interface BlkdebugNodeState {
@@ -72,7 +72,10 @@ function limitsOf(options: OptionValues<typeof BLKDEBUG_OPTIONS>, node: string):
     return value
   }
   if (align !== 0 && (!isPowerOfTwo(align) || align > BDRV_MAX_ALIGNMENT)) {
-    throw new BlockError('EINVAL', `option 'align' must be a power of two up to ${BDRV_MAX_ALIGNMENT}`, { node, op: 'open' })
+    throw new BlockError('EINVAL', `option 'align' must be a power of two up to ${BDRV_MAX_ALIGNMENT}`, {
+      node,
+      op: 'open',
+    })
   }
   const maxTransfer = multiple('max-transfer', options['max-transfer'], unit)
   const writeZeroesAlignment = multiple('opt-write-zero', options['opt-write-zero'], unit)
@@ -88,4 +91,3 @@ function limitsOf(options: OptionValues<typeof BLKDEBUG_OPTIONS>, node: string):
     ...(maxDiscard === 0 ? {} : { maxDiscard }),
   }
 }
-

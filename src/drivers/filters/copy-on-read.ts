@@ -9,8 +9,8 @@ import { BDRV_REQ_COPY_ON_READ, BDRV_REQ_PREFETCH, type RequestFlags } from '../
 import type { Offset } from '../../common/units.js'
 import { defineDriver, type OpenedNode } from '../../global-state/driver.js'
 import { stringOption } from '../../global-state/option-schema.js'
-import { isAllocated, isAllocatedAbove } from '../../io/block-status.js'
 import { type BlockChild, type BlockDriverState, backingChainNext, skipFilters } from '../../io/block-node.js'
+import { isAllocated, isAllocatedAbove } from '../../io/block-status.js'
 import { read } from '../../io/read.js'
 import { childLength, forward, forwardedFlags, openFiltered } from './forward.js'
 

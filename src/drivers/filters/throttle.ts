@@ -15,10 +15,22 @@ import { read } from '../../io/read.js'
 import { write } from '../../io/write.js'
 import { writeZeroes } from '../../io/write-zeroes.js'
 import { childLength, forwardedFlags, openFiltered } from './forward.js'
-import { BUCKETS, THROTTLE_VALUE_MAX, type ThrottleLimits, throttleLimits, type ThrottleSettings } from './throttle/limits.js'
+import {
+  BUCKETS,
+  THROTTLE_VALUE_MAX,
+  type ThrottleLimits,
+  type ThrottleSettings,
+  throttleLimits,
+} from './throttle/limits.js'
 import { ThrottleGroup, type ThrottleMember } from './throttle/throttle-group.js'
 
-export { type BucketLimit, type BucketName, type ThrottleLimits, throttleLimits, type ThrottleSettings } from './throttle/limits.js'
+export {
+  type BucketLimit,
+  type BucketName,
+  type ThrottleLimits,
+  type ThrottleSettings,
+  throttleLimits,
+} from './throttle/limits.js'
 export { ThrottleGroup, type ThrottleMember } from './throttle/throttle-group.js'
 
 /** What an open throttle node keeps. */
@@ -98,11 +110,15 @@ function throttleIo(file: BlockChild, member: ThrottleMember): NodeIo {
     length: () => childLength(file),
     read(offset: Offset, into: Bytes, flags): Completion {
       const pending = group.admit(member, 'read', into.byteLength)
-      return pending === undefined ? read(file, offset, into, flags) : pending.then(() => read(file, offset, into, flags))
+      return pending === undefined
+        ? read(file, offset, into, flags)
+        : pending.then(() => read(file, offset, into, flags))
     },
     write(offset, data, flags): Completion {
       const pending = group.admit(member, 'write', data.byteLength)
-      return pending === undefined ? write(file, offset, data, flags) : pending.then(() => write(file, offset, data, flags))
+      return pending === undefined
+        ? write(file, offset, data, flags)
+        : pending.then(() => write(file, offset, data, flags))
     },
     writeCompressed: (offset, data) =>
       behind(group.admit(member, 'write', data.byteLength), () => write(file, offset, data, BDRV_REQ_WRITE_COMPRESSED)),
@@ -120,8 +136,16 @@ type LimitOptions = { [K in keyof ThrottleSettings as `limits.${K}`]-?: OptionFi
 function limitOptions(): LimitOptions {
   const fields: Record<string, OptionField<number | undefined>> = {}
   for (const name of BUCKETS) {
-    fields[`limits.${name}`] = integerOption({ min: 0, max: THROTTLE_VALUE_MAX, description: `${name} in the long run` })
-    fields[`limits.${name}-max`] = integerOption({ min: 0, max: THROTTLE_VALUE_MAX, description: `${name} during a burst` })
+    fields[`limits.${name}`] = integerOption({
+      min: 0,
+      max: THROTTLE_VALUE_MAX,
+      description: `${name} in the long run`,
+    })
+    fields[`limits.${name}-max`] = integerOption({
+      min: 0,
+      max: THROTTLE_VALUE_MAX,
+      description: `${name} during a burst`,
+    })
     fields[`limits.${name}-max-length`] = integerOption({ min: 1, description: 'seconds that a burst may last' })
   }
   fields['limits.iops-size'] = integerOption({ min: 0, description: 'bytes of a request that count as one' })

@@ -143,7 +143,8 @@ export class ChunkStore {
     const from = offset % CHUNK_BYTES === 0 ? first : first + 1
     if (whole > from) this.#free(from, whole)
     if (!edges) return
-    if (from > first) this.#chunks.get(first)?.fill(0, offset % CHUNK_BYTES, Math.min(end - first * CHUNK_BYTES, CHUNK_BYTES))
+    if (from > first)
+      this.#chunks.get(first)?.fill(0, offset % CHUNK_BYTES, Math.min(end - first * CHUNK_BYTES, CHUNK_BYTES))
     if (whole >= from && end !== this.#length) this.#chunks.get(whole)?.fill(0, 0, end % CHUNK_BYTES)
   }
 

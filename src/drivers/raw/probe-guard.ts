@@ -26,10 +26,14 @@ export function guardedWrite(
   const header = flattenBytes(sliceBytes(data, 0, Math.min(BLOCK_PROBE_BUF_SIZE, data.byteLength))).slice()
   const format = guess(header)
   if (format !== 'raw') {
-    throw new BlockError('EPERM', `writing a header of format '${format}' to an image whose format was guessed as raw`, {
-      op: 'write',
-      hint: "name the format ('raw') when opening the image",
-    })
+    throw new BlockError(
+      'EPERM',
+      `writing a header of format '${format}' to an image whose format was guessed as raw`,
+      {
+        op: 'write',
+        hint: "name the format ('raw') when opening the image",
+      },
+    )
   }
   const rest = sliceBytes(data, header.byteLength, data.byteLength)
   return write(state.file, offset + state.offset, rest.byteLength === 0 ? header : concatBytes([header, rest]), flags)

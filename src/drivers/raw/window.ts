@@ -18,13 +18,18 @@ export interface RawState {
 }
 
 /** Refuses a window that is malformed or does not lie in the file (EINVAL). */
-export function checkWindow(options: { offset: Offset; size: Offset | undefined }, file: BlockChild, node: string): void {
+export function checkWindow(
+  options: { offset: Offset; size: Offset | undefined },
+  file: BlockChild,
+  node: string,
+): void {
   const refuse = (message: string): never => {
     throw new BlockError('EINVAL', message, { node, op: 'open' })
   }
   const { offset, size } = options
   const available = file.node.state.length
-  if (size !== undefined && size % BDRV_SECTOR_SIZE !== 0) refuse(`size ${size} is not a multiple of ${BDRV_SECTOR_SIZE}`)
+  if (size !== undefined && size % BDRV_SECTOR_SIZE !== 0)
+    refuse(`size ${size} is not a multiple of ${BDRV_SECTOR_SIZE}`)
   if (offset > available) refuse(`offset ${offset} is beyond the end of the file at ${available}`)
   if (size !== undefined && size > available - offset) {
     refuse(`offset ${offset} and size ${size} together are beyond the end of the file at ${available}`)
@@ -43,7 +48,9 @@ export function truncateWindow(state: RawState, length: Offset, options: Truncat
     throw new BlockError('ENOTSUP', 'a raw disk with a fixed size cannot be resized', { op: 'truncate' })
   }
   if (length > MAX_LENGTH - state.offset) {
-    throw new BlockError('EFBIG', `length ${length} at offset ${state.offset} is beyond ${MAX_LENGTH} bytes`, { op: 'truncate' })
+    throw new BlockError('EFBIG', `length ${length} at offset ${state.offset} is beyond ${MAX_LENGTH} bytes`, {
+      op: 'truncate',
+    })
   }
   return truncate(state.file, length + state.offset, options)
 }

@@ -18,28 +18,28 @@ export function backendRead(root: BackendRoot, offset: Offset, into: Bytes, opti
   const bytes = into.byteLength
   const { edge, gates } = root
   if (gates !== 0 || options !== undefined || edge === undefined || !isInside(root, edge, 'read', offset, bytes)) {
-    return perform(root, readWork(offset, into, options))
+    return perform(root, readWork(root, offset, into, options))
   }
   let pending: Completion
   try {
     pending = read(edge, offset, into, 0)
   } catch (error) {
-    return recover(root, readWork(offset, into, options), error)
+    return recover(root, readWork(root, offset, into), error)
   }
   const counts = root.accounting.read
-  if (pending !== undefined) return trackRoot(root, counts, bytes, pending, () => readWork(offset, into, options))
+  if (pending !== undefined) return trackRoot(root, counts, bytes, pending, readWork, offset, into)
   counts.operations++
   counts.bytes += bytes
   return root.budget.spend(bytes) ?? DONE
 }
 
-function readWork(offset: Offset, into: Bytes, options: RequestOptions | undefined): Work {
+function readWork(root: BackendRoot, offset: Offset, into: Bytes, options?: RequestOptions): Work {
   return {
     kind: 'read',
     bytes: into.byteLength,
     signal: options?.signal,
     into,
-    allow: (root) => allow(root, root.accounting.read, 'read', offset, into.byteLength),
+    allow: () => allow(root, root.accounting.read, 'read', offset, into.byteLength),
     issue: (edge) => read(edge, offset, into, options?.flags ?? 0),
   }
 }

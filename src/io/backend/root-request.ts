@@ -1,5 +1,6 @@
 // Requests of a root whose promise is pending: pooled records with functions bound once, as those of nodes are.
 
+import type { Bytes } from '../../common/io-vector.js'
 import type { Completion } from '../node-io.js'
 import type { OperationCounts } from './accounting.js'
 import { leaveRoot } from './admit.js'
@@ -11,16 +12,22 @@ interface RootRequest {
   counts: OperationCounts
   bytes: number
   /** How to run it again; undefined for a submitted request, whose client decides. */
-  again: (() => Work) | undefined
+  again: Again | undefined
+  offset: number
+  data: Bytes
   next: RootRequest | undefined
   readonly done: () => Completion
   readonly fail: (error: unknown) => Completion
 }
 
+/** Makes a request to run again of what the record keeps. A function of its own, since a closure would cost each request. */
+type Again = (root: BackendRoot, offset: number, data: Bytes) => Work
+
 let pool: RootRequest | undefined
 let pooled = 0
 const MAX_POOLED = 4096
 const NOBODY = undefined as unknown as BackendRoot
+const NO_DATA = new Uint8Array(0)
 const NOTHING = undefined as unknown as OperationCounts
 
 /**
@@ -32,7 +39,9 @@ export function trackRoot(
   counts: OperationCounts,
   bytes: number,
   pending: Promise<void>,
-  again: (() => Work) | undefined = undefined,
+  again: Again | undefined = undefined,
+  offset = 0,
+  data: Bytes = NO_DATA,
 ): Promise<void> {
   let request = pool
   if (request === undefined) request = createRecord()
@@ -44,6 +53,8 @@ export function trackRoot(
   request.counts = counts
   request.bytes = bytes
   request.again = again
+  request.offset = offset
+  request.data = data
   root.inFlight++
   return pending.then(request.done, request.fail)
 }
@@ -53,6 +64,7 @@ function release(request: RootRequest): void {
   request.root = NOBODY
   request.counts = NOTHING
   request.again = undefined
+  request.data = NO_DATA
   if (pooled < MAX_POOLED) {
     request.next = pool
     pool = request
@@ -67,6 +79,8 @@ function createRecord(): RootRequest {
     counts: NOTHING,
     bytes: 0,
     again: undefined,
+    offset: 0,
+    data: NO_DATA,
     next: undefined,
     done: () => {
       const { root, counts, bytes, again } = request
@@ -76,11 +90,11 @@ function createRecord(): RootRequest {
       return again === undefined ? undefined : root.budget.spend(bytes)
     },
     fail: (error) => {
-      const { root, counts, again } = request
+      const { root, counts, again, offset, data } = request
       if (again === undefined) counts.failed++
       release(request)
       if (again === undefined) throw error
-      return recover(root, again(), error)
+      return recover(root, again(root, offset, data), error)
     },
   }
   return request

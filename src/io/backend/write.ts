@@ -25,11 +25,10 @@ export function backendWrite(root: BackendRoot, offset: Offset, data: Bytes, opt
   try {
     pending = write(edge, offset, data, stableFlags(root, 0))
   } catch (error) {
-    return recover(root, writeWork(root, offset, data, options), error)
+    return recover(root, writeWork(root, offset, data), error)
   }
   const counts = root.accounting.write
-  if (pending !== undefined)
-    return trackRoot(root, counts, bytes, pending, () => writeWork(root, offset, data, options))
+  if (pending !== undefined) return trackRoot(root, counts, bytes, pending, writeWork, offset, data)
   counts.operations++
   counts.bytes += bytes
   return root.budget.spend(bytes) ?? DONE
@@ -40,7 +39,7 @@ export function stableFlags(root: BackendRoot, flags: RequestFlags): RequestFlag
   return root.writeCache ? flags : flags | BDRV_REQ_FUA
 }
 
-function writeWork(root: BackendRoot, offset: Offset, data: Bytes, options: RequestOptions | undefined): Work {
+function writeWork(root: BackendRoot, offset: Offset, data: Bytes, options?: RequestOptions): Work {
   return {
     kind: 'write',
     bytes: data.byteLength,

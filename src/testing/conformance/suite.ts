@@ -50,8 +50,16 @@ export function check(condition: boolean, message: string): asserts condition {
 /** Fails a test where the bytes differ, naming the first difference. */
 export function checkSame(actual: Uint8Array, expected: Uint8Array, what: string): void {
   check(actual.byteLength === expected.byteLength, `${what}: ${actual.byteLength} bytes, not ${expected.byteLength}`)
-  const at = actual.findIndex((byte, index) => byte !== expected[index])
-  check(at < 0, `${what}: byte ${at} is ${actual[at]}, not ${expected[at]}`)
+  for (let at = 0; at < actual.byteLength; at++) {
+    if (actual[at] !== expected[at]) check(false, `${what}: byte ${at} is ${actual[at]}, not ${expected[at]}`)
+  }
+}
+
+/** Fails a test where a byte of `actual` is neither what it was nor zero, as a discard may leave it. */
+export function checkOldOrZero(actual: Uint8Array, old: Uint8Array, what: string): void {
+  for (let at = 0; at < actual.byteLength; at++) {
+    if (actual[at] !== 0 && actual[at] !== old[at]) check(false, `${what}: byte ${at} is neither what it was nor zero`)
+  }
 }
 
 /** A pattern that differs in every 512 bytes and for every `seed`. */

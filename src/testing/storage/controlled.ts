@@ -1,8 +1,8 @@
 // A disk whose every completion a test releases, one by one, in any order, or hands to a scheduler such as fast-check's.
 // A request takes effect when it is released, so that a buffer changed too early or returned too early shows.
 
-import { BlockError } from '../../common/error.js'
 import type { ErrnoName } from '../../common/errno.js'
+import { BlockError } from '../../common/error.js'
 import type { RequestKind } from '../../common/request.js'
 import type { Offset } from '../../common/units.js'
 import { type MemoryState, openStore } from '../../drivers/memory.js'
@@ -107,7 +107,8 @@ export function controlledDriver(controller: Controller, name = 'controlled', st
   })
 }
 
-function controlledIo(inner: NodeIo, node: string, controller: Controller): Partial<NodeIo> {
+/** The methods of `inner` that move or change data, each waiting for `controller`. */
+export function controlledIo(inner: NodeIo, node: string, controller: Controller): Partial<NodeIo> {
   return {
     read: (offset, into, flags) =>
       controller.admit(node, 'read', offset, into.byteLength, () => inner.read(offset, into, flags)),

@@ -2,8 +2,8 @@
 // its effect (a torn write, in whole units from the front); it stays in flight until released; storage runs full. It never
 // reports success for what was not done, and never changes bytes a request does not cover.
 
-import { BlockError } from '../../common/error.js'
 import type { ErrnoName } from '../../common/errno.js'
+import { BlockError } from '../../common/error.js'
 import { sliceBytes } from '../../common/io-vector.js'
 import type { Offset } from '../../common/units.js'
 import { childLength, forwardedFlags, openFiltered } from '../../drivers/filters/forward.js'
@@ -147,7 +147,13 @@ export function faultDriver(plan: FaultPlan, name = 'fault'): BlockDriver {
 }
 
 function faultIo(file: BlockChild, plan: FaultPlan): NodeIo {
-  const met = (op: FaultOp, offset: Offset, bytes: number, go: () => Completion, tear?: (bytes: number) => Completion) => {
+  const met = (
+    op: FaultOp,
+    offset: Offset,
+    bytes: number,
+    go: () => Completion,
+    tear?: (bytes: number) => Completion,
+  ) => {
     const fault = plan.meet(op, offset, bytes)
     return fault === undefined ? go() : strike(fault, op, bytes, go, tear)
   }

@@ -6,8 +6,8 @@ import type { RequestFlags } from '../../common/request.js'
 import type { Offset } from '../../common/units.js'
 import { childLength, forwardedFlags, openFiltered } from '../../drivers/filters/forward.js'
 import { type BlockDriver, defineDriver, type OpenedNode } from '../../global-state/driver.js'
-import { discard } from '../../io/discard.js'
 import type { BlockChild } from '../../io/block-node.js'
+import { discard } from '../../io/discard.js'
 import type { Completion, NodeIo } from '../../io/node-io.js'
 import { read } from '../../io/read.js'
 import { truncate } from '../../io/truncate.js'
@@ -63,7 +63,9 @@ export class Recording {
 
   /** Entries that change content or length, in the order they were submitted, from `from` to `to` (serials, exclusive). */
   changes(from = 0, to: number = Number.POSITIVE_INFINITY): RecordEntry[] {
-    return this.entries.filter(({ serial, kind }) => serial >= from && serial < to && kind !== 'flush' && kind !== 'mark')
+    return this.entries.filter(
+      ({ serial, kind }) => serial >= from && serial < to && kind !== 'flush' && kind !== 'mark',
+    )
   }
 
   /** Forgets everything; serial numbers go on. */

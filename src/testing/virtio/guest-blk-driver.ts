@@ -75,7 +75,8 @@ export class GuestBlkDriver {
     this.slots = Math.ceil(this.plan.end / 16) * 16
     this.end = this.slots + this.plan.size * SLOT_BYTES
     const region = this.memory.find(highHalf(this.slots), lowHalf(this.slots), this.end - this.slots)
-    if (region === undefined) throw new BlockError('EINVAL', 'the request headers do not lie in one region of guest memory')
+    if (region === undefined)
+      throw new BlockError('EINVAL', 'the request headers do not lie in one region of guest memory')
     this.region = region
     this.slotWord = (this.slots - region.base) >>> 2
     this.queue = new GuestVirtqueue(this.memory, this.plan, false)
@@ -157,7 +158,12 @@ export class GuestBlkDriver {
   }
 
   submitWriteZeroes(sector: number, sectors: number, unmap = false): number {
-    return this.submitSegment(VIRTIO_BLK_T_WRITE_ZEROES, sector, sectors, unmap ? VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP : 0)
+    return this.submitSegment(
+      VIRTIO_BLK_T_WRITE_ZEROES,
+      sector,
+      sectors,
+      unmap ? VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP : 0,
+    )
   }
 
   /** Any type, with at most one data buffer. */

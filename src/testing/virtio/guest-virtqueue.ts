@@ -1,10 +1,10 @@
 // The driver's side of a split virtqueue in guest memory (virtio 1.2, 2.7): what a guest kernel does, for tests, demos and
 // benchmarks of devices. The free list and all indices are the driver's own; of the device only the used ring is read.
 
-import type { GuestMemory, GuestRegion } from '../../devices/virtio/guest-memory.js'
-import type { QueueConfig } from '../../devices/virtio/queue-layout.js'
 import { BlockError } from '../../common/error.js'
 import { alignUp, highHalf, lowHalf } from '../../common/units.js'
+import type { GuestMemory, GuestRegion } from '../../devices/virtio/guest-memory.js'
+import type { QueueConfig } from '../../devices/virtio/queue-layout.js'
 import { le16, le32 } from '../../protocols/virtio/little-endian.js'
 import {
   AVAIL_RING_WORD,

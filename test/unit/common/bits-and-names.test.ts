@@ -78,7 +78,9 @@ describe('block status', () => {
 
 describe('permissions', () => {
   it('have the values of the interface', () => {
-    expect([BLK_PERM_CONSISTENT_READ, BLK_PERM_WRITE, BLK_PERM_WRITE_UNCHANGED, BLK_PERM_RESIZE, BLK_PERM_ALL]).toEqual([1, 2, 4, 8, 15])
+    expect([BLK_PERM_CONSISTENT_READ, BLK_PERM_WRITE, BLK_PERM_WRITE_UNCHANGED, BLK_PERM_RESIZE, BLK_PERM_ALL]).toEqual(
+      [1, 2, 4, 8, 15],
+    )
     expect([DEFAULT_PERM_PASSTHROUGH, DEFAULT_PERM_UNCHANGED]).toEqual([15, 0])
   })
 
@@ -94,13 +96,24 @@ describe('permissions', () => {
         expect(permissionList(perm).reduce((bits, name) => bits | permissionFromName(name), 0)).toBe(perm)
       }),
     )
-    expect([isPermissionName('write-unchanged'), isPermissionName('write unchanged'), isPermissionName('toString')]).toEqual([true, false, false])
+    expect([
+      isPermissionName('write-unchanged'),
+      isPermissionName('write unchanged'),
+      isPermissionName('toString'),
+    ]).toEqual([true, false, false])
   })
 })
 
 describe('child roles', () => {
   it('have the values of the interface', () => {
-    expect([BDRV_CHILD_DATA, BDRV_CHILD_METADATA, BDRV_CHILD_FILTERED, BDRV_CHILD_COW, BDRV_CHILD_PRIMARY, BDRV_CHILD_IMAGE]).toEqual([1, 2, 4, 8, 16, 19])
+    expect([
+      BDRV_CHILD_DATA,
+      BDRV_CHILD_METADATA,
+      BDRV_CHILD_FILTERED,
+      BDRV_CHILD_COW,
+      BDRV_CHILD_PRIMARY,
+      BDRV_CHILD_IMAGE,
+    ]).toEqual([1, 2, 4, 8, 16, 19])
     expect(childRoleNames(BDRV_CHILD_IMAGE)).toEqual(['data', 'metadata', 'primary'])
   })
 
@@ -139,7 +152,9 @@ describe('flags', () => {
   })
 
   it('of an open node are distinct bits', () => {
-    const flags = Object.entries(openFlags).filter(([name]) => name.startsWith('BDRV_O_') && name !== 'BDRV_O_CACHE_MASK')
+    const flags = Object.entries(openFlags).filter(
+      ([name]) => name.startsWith('BDRV_O_') && name !== 'BDRV_O_CACHE_MASK',
+    )
     expect(flags).toHaveLength(18)
     expect(flags.reduce((sum, [, value]) => sum + Number(value), 0)).toBe(0x7ffff - 0x40)
     expect(openFlags.BDRV_O_CACHE_MASK).toBe(0x220)
@@ -160,12 +175,20 @@ describe('flags', () => {
     expect(['off', 'ignore', 'on', 'unmap'].map(openFlags.parseDiscardFlags)).toEqual([0, 0, 0x4000, 0x4000])
     expect(['threads', 'native', 'io_uring'].map(openFlags.parseAio)).toEqual([0, 0x80, 0x40000])
     for (const word of ['', 'None', 'writeback ', 'toString']) {
-      expect([openFlags.parseCacheMode(word), openFlags.parseDiscardFlags(word), openFlags.parseAio(word)]).toEqual([undefined, undefined, undefined])
+      expect([openFlags.parseCacheMode(word), openFlags.parseDiscardFlags(word), openFlags.parseAio(word)]).toEqual([
+        undefined,
+        undefined,
+        undefined,
+      ])
     }
   })
 
   it('op types stand in the order of their values', () => {
     expect(BLOCK_OP_TYPES).toHaveLength(16)
-    expect([BLOCK_OP_TYPES.indexOf('backup-source'), BLOCK_OP_TYPES.indexOf('resize'), BLOCK_OP_TYPES.indexOf('replace')]).toEqual([0, 13, 15])
+    expect([
+      BLOCK_OP_TYPES.indexOf('backup-source'),
+      BLOCK_OP_TYPES.indexOf('resize'),
+      BLOCK_OP_TYPES.indexOf('replace'),
+    ]).toEqual([0, 13, 15])
   })
 })

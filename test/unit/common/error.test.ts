@@ -29,7 +29,14 @@ describe('BlockError', () => {
   it('names its node', () => {
     const cause = new Error('below')
     const error = new BlockError('ENOSPC', 'the disk is full', { node: 'disk0', op: 'write', hint: 'free some', cause })
-    expect(error).toMatchObject({ name: 'BlockError', code: 'ENOSPC', node: 'disk0', op: 'write', hint: 'free some', cause })
+    expect(error).toMatchObject({
+      name: 'BlockError',
+      code: 'ENOSPC',
+      node: 'disk0',
+      op: 'write',
+      hint: 'free some',
+      cause,
+    })
     expect(error.message).toBe('disk0: the disk is full')
     expect(new BlockError('EIO', 'x').message).toBe('x')
     expect('cause' in new BlockError('EIO', 'x')).toBe(false)
@@ -48,7 +55,10 @@ describe('toBlockError', () => {
   it('keeps the code of a host error', () => {
     const host = Object.assign(new Error('ENOENT: no such file'), { code: 'ENOENT' })
     expect(toBlockError(host, { node: 'n' })).toMatchObject({ code: 'ENOENT', cause: host })
-    expect(toBlockError(Object.assign(new Error(''), { code: 'EOPNOTSUPP' }))).toMatchObject({ code: 'ENOTSUP', message: 'Operation not supported' })
+    expect(toBlockError(Object.assign(new Error(''), { code: 'EOPNOTSUPP' }))).toMatchObject({
+      code: 'ENOTSUP',
+      message: 'Operation not supported',
+    })
     expect(toBlockError(Object.assign(new Error('x'), { code: 'ERR_STREAM' })).code).toBe('EIO')
   })
 

@@ -180,7 +180,9 @@ describe('HBitmap against a plain set', () => {
         const before = [bytesOf(a), bytesOf(b)]
         const merged = mergedBitmap(a, b, gr)
         const model = new Model(length, gr)
-        for (const part of before) part.forEach((dirty, at) => dirty && model.set(at, 1))
+        for (const part of before) {
+          for (const [at, dirty] of part.entries()) if (dirty) model.set(at, 1)
+        }
         expect(bytesOf(merged)).toEqual(model.bytes())
         expect(merged.count).toBe(dirtyCount(model.bytes()))
         expect([bytesOf(a), bytesOf(b)]).toEqual(before)

@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
-  buffersOf,
   type Bytes,
+  buffersOf,
   concatBytes,
   copyBytes,
   fillBytes,
@@ -103,7 +103,9 @@ describe('bytes of one or several buffers', () => {
         const view = memory.subarray(skip)
         const zero = bytes.every((byte) => byte === 0)
         expect(isZeroBytes(view)).toBe(zero)
-        expect(isZeroBytes(new IoVector([view.subarray(0, bytes.length >> 1), view.subarray(bytes.length >> 1)]))).toBe(zero)
+        expect(isZeroBytes(new IoVector([view.subarray(0, bytes.length >> 1), view.subarray(bytes.length >> 1)]))).toBe(
+          zero,
+        )
       }),
       { numRuns: 500 },
     )

@@ -24,7 +24,7 @@ describe('memory', () => {
 
   it('refuses preallocation', async () => {
     const { backend, node, close } = await openRig({ driver: 'memory', size: 512 })
-    expect(await codeOf(() => backend.truncate(1024, { preallocation: 'full' }))).toBe('ENOTSUP')
+    expect(await codeOf(() => backend.truncate(1024, { truncate: { preallocation: 'full' } }))).toBe('ENOTSUP')
     expect(node.state.length).toBe(512)
     await close()
   })

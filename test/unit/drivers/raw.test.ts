@@ -3,13 +3,17 @@ import { BDRV_CHILD_DATA, BDRV_CHILD_FILTERED, BDRV_CHILD_PRIMARY } from '../../
 import { BLK_PERM_CONSISTENT_READ, BLK_PERM_RESIZE, BLK_PERM_WRITE } from '../../../src/common/permissions.js'
 import type { ChunkStore } from '../../../src/drivers/memory.js'
 import { defineDriver } from '../../../src/global-state/driver.js'
+import { Controller, controlledDriver } from '../../../src/testing/storage/controlled.js'
 import { contentOf, storageDriver, storageOf } from '../../../src/testing/storage/memory-storage.js'
 import { codeOf, openRig } from '../../support/driver-rig.js'
 
 const bytes = (length: number, seed = 1) => Uint8Array.from({ length }, (_, i) => ((i * seed) % 251) + 1)
 
 const openRaw = (store: ChunkStore, options: Record<string, unknown> = {}, more: Parameters<typeof openRig>[1] = {}) =>
-  openRig({ driver: 'raw', file: { driver: 'storage' }, ...options }, { ...more, drivers: [storageDriver(store), ...(more.drivers ?? [])] })
+  openRig(
+    { driver: 'raw', file: { driver: 'storage' }, ...options },
+    { ...more, drivers: [storageDriver(store), ...(more.drivers ?? [])] },
+  )
 
 describe('raw', () => {
   it('shows its whole file as a filtered child', async () => {
@@ -105,18 +109,31 @@ describe('a guessed raw image', () => {
     await backend.write(0, bytes(4096))
     await backend.writeZeroes(0, 512)
     await close()
-    expect(contentOf(store).subarray(0, 512).every((byte) => byte === 0)).toBe(true)
+    expect(
+      contentOf(store)
+        .subarray(0, 512)
+        .every((byte) => byte === 0),
+    ).toBe(true)
   })
 
-  it('judges and writes a copy: a buffer that changes meanwhile gains nothing', async () => {
+  it('writes what it judged: a buffer that changes meanwhile gains nothing', async () => {
     const store = storageOf(new Uint8Array(8192))
-    const { backend, close } = await openGuessed(store)
-    const data = new Uint8Array(512)
+    const controller = new Controller()
+    controller.open = true
+    const { backend, close } = await openRig(
+      { file: { driver: 'controlled' } },
+      { drivers: [controlledDriver(controller, 'controlled', store), foreign], settings: { probe: true } },
+    )
+    controller.open = false
+    const data = new Uint8Array(4096)
     const request = backend.write(0, data)
+    await controller.waitFor(1)
     data.set(magic)
-    await request.catch(() => undefined)
+    controller.releaseAll()
+    await request
+    controller.open = true
     await close()
-    expect(contentOf(store).subarray(0, 4)).not.toEqual(magic)
+    expect(contentOf(store).subarray(0, 4)).toEqual(new Uint8Array(4))
   })
 
   it('takes such a header where the format was named', async () => {

@@ -22,7 +22,11 @@ function world() {
   }
   const snapshot = () =>
     [...nodes.values()].map((node) =>
-      node.state.bitmaps.map(({ bits, ...flags }) => ({ ...flags, granularity: bits.granularity, runs: [...bits.runs()] })),
+      node.state.bitmaps.map(({ bits, ...flags }) => ({
+        ...flags,
+        granularity: bits.granularity,
+        runs: [...bits.runs()],
+      })),
     )
   return { graph, snapshot }
 }
@@ -61,7 +65,11 @@ describe('bitmap transactions', () => {
     const node = fc.constantFrom('n', 'm')
     const action: fc.Arbitrary<BitmapAction> = fc.oneof(
       fc.record({ type: fc.constant('add' as const), node, name, granularity: fc.constantFrom(512, 4096) }),
-      fc.record({ type: fc.constantFrom('remove' as const, 'clear' as const, 'enable' as const, 'disable' as const), node, name }),
+      fc.record({
+        type: fc.constantFrom('remove' as const, 'clear' as const, 'enable' as const, 'disable' as const),
+        node,
+        name,
+      }),
       fc.record({
         type: fc.constant('merge' as const),
         node,

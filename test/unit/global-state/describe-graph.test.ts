@@ -18,12 +18,34 @@ interface StubNode extends DescribableNode {
   parents: Set<DescribableEdge>
 }
 
-function node(nodeName: string, driver: string, kind: 'protocol' | 'format' | 'filter', more: Partial<DescribableNode> = {}): StubNode {
+function node(
+  nodeName: string,
+  driver: string,
+  kind: 'protocol' | 'format' | 'filter',
+  more: Partial<DescribableNode> = {},
+): StubNode {
   const state = { length: 1.5 * GiB, quiesceCounter: 0, inFlight: 0, first: undefined, bitmaps: [], ...more.state }
-  return { nodeName, driver: { name: driver, kind }, readOnly: false, inactive: false, ...more, state, children: [], parents: new Set() }
+  return {
+    nodeName,
+    driver: { name: driver, kind },
+    readOnly: false,
+    inactive: false,
+    ...more,
+    state,
+    children: [],
+    parents: new Set(),
+  }
 }
 
-function link(parent: StubNode | string, child: StubNode, name: string, role: number, perm: number, shared: number, more = {}): DescribableEdge {
+function link(
+  parent: StubNode | string,
+  child: StubNode,
+  name: string,
+  role: number,
+  perm: number,
+  shared: number,
+  more = {},
+): DescribableEdge {
   const own = typeof parent === 'string' ? undefined : parent
   const hooks = { node: own, describe: () => (typeof parent === 'string' ? parent : `node '${parent.nodeName}'`) }
   const edge = { name, role, node: child, perm, shared, frozen: false, quiesced: false, parent: hooks, ...more }
@@ -51,7 +73,13 @@ function example(): { nodes: Map<string, DescribableNode>; backends: Describable
   const root = link("block device 'virtio0'", throttle, 'root', 20, 3, 5, { quiesced: true })
   link("job 'commit'", base, 'main node', 0, 0, 15)
   const nodes = new Map([throttle, top, file, base].map((each) => [each.nodeName, each]))
-  return { nodes, backends: [{ name: 'virtio0', root: { edge: root, inFlight: 2 } }, { name: undefined, root: { edge: undefined } }] }
+  return {
+    nodes,
+    backends: [
+      { name: 'virtio0', root: { edge: root, inFlight: 2 } },
+      { name: undefined, root: { edge: undefined } },
+    ],
+  }
 }
 
 describe('describeGraph', () => {
@@ -101,7 +129,12 @@ describe('describeGraph', () => {
       'node:top file node:disk-file',
       'node:top backing node:base',
     ])
-    expect(described.edges[4]).toMatchObject({ role: ['cow'], perm: ['consistent-read'], frozen: true, quiesced: false })
+    expect(described.edges[4]).toMatchObject({
+      role: ['cow'],
+      perm: ['consistent-read'],
+      frozen: true,
+      quiesced: false,
+    })
   })
 })
 
@@ -114,7 +147,12 @@ describe('pictures', () => {
   /** The text of an SVG's labels, entities decoded. */
   const textOf = (svg: string) =>
     [...svg.matchAll(/<text[^>]*>([^<]*)<\/text>/g)].map(([, text = '']) =>
-      text.replace(/&#(\d+);/g, (_, code: string) => String.fromCodePoint(Number(code))).replaceAll('&quot;', '"').replaceAll('&lt;', '<').replaceAll('&gt;', '>').replaceAll('&amp;', '&'),
+      text
+        .replace(/&#(\d+);/g, (_, code: string) => String.fromCodePoint(Number(code)))
+        .replaceAll('&quot;', '"')
+        .replaceAll('&lt;', '<')
+        .replaceAll('&gt;', '>')
+        .replaceAll('&amp;', '&'),
     )
 
   it('in DOT draw every node, root and edge', () => {

@@ -93,12 +93,26 @@ describe('fields', () => {
     else expect(read(sizeOption(), raw)).toBe(value)
   })
 
-  it.each(['', ' 1', '1 k', '-1', '1.5', '1kk', '1KiB', 'k', '0x', '1e3', -1, 1.5, true, null, '1.1b', '99999999999999999999'])(
-    'refuses size %j',
-    (raw) => {
-      expect(refusal(() => read(sizeOption(), raw)).code).toBe('EINVAL')
-    },
-  )
+  it.each([
+    '',
+    ' 1',
+    '1 k',
+    '-1',
+    '1.5',
+    '1kk',
+    '1KiB',
+    'k',
+    '0x',
+    '1e3',
+    -1,
+    1.5,
+    true,
+    null,
+    '1.1b',
+    '99999999999999999999',
+  ])('refuses size %j', (raw) => {
+    expect(refusal(() => read(sizeOption(), raw)).code).toBe('EINVAL')
+  })
 
   it('reads integers in their range, from decimal and hexadecimal text', () => {
     const field = integerOption({ min: -4, max: 100 })
@@ -112,14 +126,23 @@ describe('fields', () => {
     const schema = {
       rules: listOption(groupOption({ event: stringOption({ required: true }), once: flagOption({ default: true }) })),
     }
-    const expected = { rules: [{ event: 'read', once: true }, { event: 'write', once: false }] }
+    const expected = {
+      rules: [
+        { event: 'read', once: true },
+        { event: 'write', once: false },
+      ],
+    }
     const nested = flattenOptions({ rules: [{ event: 'read' }, { event: 'write', once: false }] })
     const dotted = { 'rules.0.event': 'read', 'rules.1.event': 'write', 'rules.1.once': 'off' }
     expect(readOptions(schema, nested, where).values).toEqual(expected)
     expect(readOptions(schema, dotted, where)).toEqual({ values: expected, rest: {} })
-    expect(refusal(() => readOptions(schema, { 'rules.0.once': true }, where)).message).toMatch(/'rules'.*'event' is missing/)
+    expect(refusal(() => readOptions(schema, { 'rules.0.once': true }, where)).message).toMatch(
+      /'rules'.*'event' is missing/,
+    )
     expect(refusal(() => readOptions(schema, { 'rules.1.event': 'x' }, where)).message).toMatch(/a list/)
-    expect(refusal(() => readOptions(schema, { 'rules.0.event': 'x', 'rules.0.evnt': 'x' }, where)).message).toMatch(/'evnt'/)
+    expect(refusal(() => readOptions(schema, { 'rules.0.event': 'x', 'rules.0.evnt': 'x' }, where)).message).toMatch(
+      /'evnt'/,
+    )
   })
 })
 
@@ -154,7 +177,14 @@ describe('readOptions', () => {
 
   it('never answers anything but a value or EINVAL', () => {
     const scalar = fc.oneof(fc.string(), fc.double(), fc.integer(), fc.boolean(), fc.constant(null))
-    const fields = [stringOption(), flagOption(), sizeOption(), integerOption(), enumOption(['x', 'y']), listOption(sizeOption())]
+    const fields = [
+      stringOption(),
+      flagOption(),
+      sizeOption(),
+      integerOption(),
+      enumOption(['x', 'y']),
+      listOption(sizeOption()),
+    ]
     fc.assert(
       fc.property(fc.constantFrom(...fields), scalar, (field, raw) => {
         try {

@@ -19,5 +19,6 @@ describe('write threshold', () => {
       const node = stubNode('n', 4096)
       expect(() => setWriteThreshold(main, node, bytes)).toThrow(expect.objectContaining({ code: 'EINVAL' }))
       expect(writeThreshold(node)).toBe(0)
-    }))
+    }),
+  )
 })

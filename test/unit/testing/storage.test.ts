@@ -25,7 +25,10 @@ describe('storageDriver', () => {
 
 describe('recordingDriver', () => {
   const open = (recording: Recording, store: ChunkStore) =>
-    openRig({ driver: 'recording', 'node-name': 'rec', file: { driver: 'storage' } }, { drivers: [storageDriver(store), recordingDriver(recording)] })
+    openRig(
+      { driver: 'recording', 'node-name': 'rec', file: { driver: 'storage' } },
+      { drivers: [storageDriver(store), recordingDriver(recording)] },
+    )
 
   it('writes down in order what changes the storage, with marks', async () => {
     const recording = new Recording()
@@ -189,7 +192,9 @@ describe('controlledDriver', () => {
 
   it('hands completions to a scheduler', async () => {
     const tasks: { label: string; run: () => void }[] = []
-    const controller = new Controller((task, label) => new Promise((resolve) => tasks.push({ label, run: () => resolve(task) })))
+    const controller = new Controller(
+      (task, label) => new Promise((resolve) => tasks.push({ label, run: () => resolve(task) })),
+    )
     const rig = await open(controller)
     const request = rig.backend.write(0, fill(512, 1))
     await settleMicrotasks()

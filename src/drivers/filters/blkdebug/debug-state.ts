@@ -1,8 +1,8 @@
 // The state machine of blkdebug. An event matches rules of its name and of the current state; an inject-error rule that
 // matches becomes active (the active rules of an earlier event end then) and fails the requests it covers.
 
-import { BlockError } from '../../../common/error.js'
 import type { ErrnoName } from '../../../common/errno.js'
+import { BlockError } from '../../../common/error.js'
 import { BDRV_SECTOR_SIZE } from '../../../common/limits.js'
 import type { Offset } from '../../../common/units.js'
 import type { BlkdebugEvent, BlkdebugIoType } from './events.js'
@@ -55,7 +55,8 @@ export class BlkdebugState {
     this.#inject = inject.map((rule) => ({ ...rule, seen: 0, spent: false }))
     this.#setState = setState
     // Rules for the event `none` hold from the start.
-    this.event('none')
+    this.#arm('none')
+    this.#enter('none')
   }
 
   /** The number that `state` of the rules is compared with; 1 at the start. */
@@ -65,12 +66,9 @@ export class BlkdebugState {
 
   /** Takes an event; a promise where a breakpoint holds whoever announced it. */
   event(name: BlkdebugEvent): Promise<void> | undefined {
-    const matched = this.#inject.filter((rule) => !rule.spent && rule.event === name && this.#isIn(rule.state))
-    if (matched.length > 0) this.#active = matched
-    let next = this.#state
-    for (const rule of this.#setState) if (rule.event === name && this.#isIn(rule.state)) next = rule.newState
+    this.#arm(name)
     const held = this.#breakpoints.length === 0 ? undefined : this.#suspend(name)
-    this.#state = next
+    this.#enter(name)
     return held
   }
 
@@ -131,6 +129,18 @@ export class BlkdebugState {
   releaseAll(): void {
     this.#breakpoints.length = 0
     for (const request of this.#suspended.splice(0)) request.go()
+  }
+
+  #arm(name: BlkdebugEvent): void {
+    const matched = this.#inject.filter((rule) => !rule.spent && rule.event === name && this.#isIn(rule.state))
+    if (matched.length > 0) this.#active = matched
+  }
+
+  /** Every rule sees the state in which the event found it. */
+  #enter(name: BlkdebugEvent): void {
+    let next = this.#state
+    for (const rule of this.#setState) if (rule.event === name && this.#isIn(rule.state)) next = rule.newState
+    this.#state = next
   }
 
   #isIn(state: number): boolean {

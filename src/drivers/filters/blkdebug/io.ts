@@ -82,9 +82,11 @@ class Announcer {
 
   /** The events before a write, the write, and `pwritev_done`. */
   written(before: readonly BlkdebugEvent[], go: () => Completion): Completion {
-    let pending: Completion = undefined
-    for (const event of before) pending = after(pending, () => this.generic(event))
-    return after(after(pending, go), () => this.generic('pwritev_done'))
+    const announce = (index: number): Completion => {
+      const event = before[index]
+      return event === undefined ? go() : after(this.generic(event), () => announce(index + 1))
+    }
+    return after(announce(0), () => this.generic('pwritev_done'))
   }
 }
 

@@ -1,6 +1,6 @@
 // Options of blkdebug: lists of rules (`inject-error.0.event=...`), permissions, and limits.
 
-import { isErrnoName, type ErrnoName, errnoName } from '../../../common/errno.js'
+import { type ErrnoName, errnoName, isErrnoName } from '../../../common/errno.js'
 import { type PermissionName, type Permissions, permissionFromName } from '../../../common/permissions.js'
 import {
   enumOption,

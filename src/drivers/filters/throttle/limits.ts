@@ -64,14 +64,20 @@ function limitsFault(limits: ThrottleLimits): string | undefined {
   for (const unit of ['bps', 'iops'] as const) {
     const rates = (['total', 'read', 'write'] as const).map((kind) => limits.buckets[`${unit}-${kind}`])
     const [total, read, write] = rates as [BucketLimit, BucketLimit, BucketLimit]
-    if (total.avg > 0 && (read.avg > 0 || write.avg > 0)) return `${unit}-total cannot be used together with ${unit}-read or ${unit}-write`
+    if (total.avg > 0 && (read.avg > 0 || write.avg > 0))
+      return `${unit}-total cannot be used together with ${unit}-read or ${unit}-write`
     if (total.max > 0 && (read.max > 0 || write.max > 0)) {
       return `${unit}-total-max cannot be used together with ${unit}-read-max or ${unit}-write-max`
     }
   }
   if (!isRate(limits.iopsSize)) return `iops-size must be an integer from 0 to ${THROTTLE_VALUE_MAX}`
   const iops = limits.buckets
-  if (limits.iopsSize > 0 && iops['iops-total'].avg === 0 && iops['iops-read'].avg === 0 && iops['iops-write'].avg === 0) {
+  if (
+    limits.iopsSize > 0 &&
+    iops['iops-total'].avg === 0 &&
+    iops['iops-read'].avg === 0 &&
+    iops['iops-write'].avg === 0
+  ) {
     return 'iops-size needs a limit of requests a second'
   }
   for (const name of BUCKETS) {

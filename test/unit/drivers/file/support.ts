@@ -59,7 +59,8 @@ export async function open(path: string, wishes: OpenWishes = {}): Promise<Opene
     },
     hasChild: () => false,
     child: () => Promise.reject(new Error('no children here')),
-    probed: undefined,
+    probed: false,
+    drivers: [],
     notice: (message) => notices.push(message),
     signal: undefined,
   }

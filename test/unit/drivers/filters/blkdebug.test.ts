@@ -28,7 +28,12 @@ describe('blkdebug', () => {
 
   it('fails what a rule given as dotted options covers', async () => {
     const { backend, close } = await openRig(
-      over({ 'inject-error.0.event': 'write_aio', 'inject-error.0.errno': '28', 'inject-error.0.sector': '4', 'inject-error.0.once': 'on' }),
+      over({
+        'inject-error.0.event': 'write_aio',
+        'inject-error.0.errno': '28',
+        'inject-error.0.sector': '4',
+        'inject-error.0.once': 'on',
+      }),
     )
     await backend.write(0, data)
     expect(await codeOf(() => backend.write(2048, data))).toBe('ENOSPC')
@@ -72,7 +77,12 @@ describe('blkdebug', () => {
 
   it('counts an event of a driver above instead of the request itself', async () => {
     const { backend, node, close } = await openRig(
-      over({ 'set-state': [{ event: 'read_aio', state: 1, new_state: 2 }, { event: 'read_aio', state: 2, new_state: 3 }] }),
+      over({
+        'set-state': [
+          { event: 'read_aio', state: 1, new_state: 2 },
+          { event: 'read_aio', state: 2, new_state: 3 },
+        ],
+      }),
     )
     const { debug } = node.driverState as BlkdebugNodeState
     await node.io.debugEvent?.('read_aio')
@@ -129,7 +139,9 @@ describe('blkdebug', () => {
   })
 
   it('takes and unshares permissions of its child', async () => {
-    const { node, close } = await openRig(over({ 'take-child-perms': ['write'], 'unshare-child-perms': ['write'] }), { perm: 1 })
+    const { node, close } = await openRig(over({ 'take-child-perms': ['write'], 'unshare-child-perms': ['write'] }), {
+      perm: 1,
+    })
     const edge = node.children[0]
     expect((edge?.perm ?? 0) & BLK_PERM_WRITE).toBe(BLK_PERM_WRITE)
     expect((edge?.shared ?? 0) & BLK_PERM_WRITE).toBe(0)

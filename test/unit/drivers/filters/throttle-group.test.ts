@@ -1,7 +1,11 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { throttleLimits, type ThrottleSettings } from '../../../../src/drivers/filters/throttle/limits.js'
-import { type Direction, ThrottleGroup, type ThrottleMember } from '../../../../src/drivers/filters/throttle/throttle-group.js'
+import { type ThrottleSettings, throttleLimits } from '../../../../src/drivers/filters/throttle/limits.js'
+import {
+  type Direction,
+  ThrottleGroup,
+  type ThrottleMember,
+} from '../../../../src/drivers/filters/throttle/throttle-group.js'
 import { VirtualClock } from '../../../../src/testing/virtual-clock.js'
 
 function makeGroup(settings: ThrottleSettings) {
@@ -30,7 +34,9 @@ describe('limits', () => {
     [{ 'bps-write': 1, 'bps-write-max': 10, 'bps-write-max-length': 0 }, /at least 1/],
   ]
   it.each(refused)('refuses %j', (settings, message) => {
-    expect(() => throttleLimits(settings)).toThrow(expect.objectContaining({ code: 'EINVAL', message: expect.stringMatching(message) }))
+    expect(() => throttleLimits(settings)).toThrow(
+      expect.objectContaining({ code: 'EINVAL', message: expect.stringMatching(message) }),
+    )
   })
 })
 
@@ -80,7 +86,11 @@ describe('ThrottleGroup', () => {
   })
 
   it('lets a burst run for its length at its rate, then falls back', async () => {
-    const { clock, group, log, submit } = makeGroup({ 'iops-total': 10, 'iops-total-max': 100, 'iops-total-max-length': 5 })
+    const { clock, group, log, submit } = makeGroup({
+      'iops-total': 10,
+      'iops-total-max': 100,
+      'iops-total-max-length': 5,
+    })
     const member = group.join()
     for (let i = 0; i < 2000; i++) submit(member, 'a')
     await clock.advance(4000)

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { setThrottleLimits, throttleLimits, type ThrottleState } from '../../../../src/drivers/filters/throttle.js'
+import { setThrottleLimits, type ThrottleState, throttleLimits } from '../../../../src/drivers/filters/throttle.js'
 import { drained } from '../../../../src/io/drained.js'
 import { VirtualClock } from '../../../../src/testing/virtual-clock.js'
 import { codeOf, openIn, openRig, type Rig } from '../../../support/driver-rig.js'
@@ -14,7 +14,7 @@ const throttled = (limits: Record<string, unknown>, more: Record<string, unknown
 const submit = (rig: Rig, count: number) => {
   const progress = { done: 0, all: Promise.resolve() as Promise<unknown> }
   const requests = Array.from({ length: count }, (_, index) =>
-    rig.backend.write(index * 512, new Uint8Array(512)).then(() => {
+    rig.backend.write(index * 512, new Uint8Array(512).fill(index + 1)).then(() => {
       progress.done++
     }),
   )
@@ -33,6 +33,13 @@ describe('throttle', () => {
     await clock.runAll()
     await progress.all
     expect(progress.done).toBe(50)
+    const into = new Uint8Array(50 * 512)
+    const reading = rig.backend.read(0, into)
+    await clock.runAll()
+    await reading
+    expect(Array.from({ length: 50 }, (_, index) => into[index * 512])).toEqual(
+      Array.from({ length: 50 }, (_, i) => i + 1),
+    )
     expect(await rig.close()).toBe(0)
     expect(clock.pendingTimers).toBe(0)
   })
@@ -81,8 +88,15 @@ describe('throttle', () => {
   it('shares a group by name within one graph', async () => {
     const clock = new VirtualClock()
     const a = await openRig(throttled({ 'iops-total': 10 }, { 'throttle-group': 'g' }), { clock })
-    const b = await openIn(a.graph, { driver: 'throttle', 'throttle-group': 'g', file: { driver: 'memory', size: '1M' } })
-    const other = await openRig({ driver: 'throttle', 'throttle-group': 'g', file: { driver: 'memory', size: '1M' } }, { clock })
+    const b = await openIn(a.graph, {
+      driver: 'throttle',
+      'throttle-group': 'g',
+      file: { driver: 'memory', size: '1M' },
+    })
+    const other = await openRig(
+      { driver: 'throttle', 'throttle-group': 'g', file: { driver: 'memory', size: '1M' } },
+      { clock },
+    )
     const [ofA, ofB, ofOther] = [submit(a, 100), submit(b, 100), submit(other, 100)]
     await clock.advance(2000)
     expect(ofOther.done).toBe(100)
@@ -98,7 +112,9 @@ describe('throttle', () => {
 
   it('refuses other limits for a group that exists, and limits that make no sense', async () => {
     const a = await openRig(throttled({ 'iops-total': 10 }, { 'throttle-group': 'g' }))
-    expect(await codeOf(() => openIn(a.graph, throttled({ 'iops-total': 20 }, { 'throttle-group': 'g' })))).toBe('EINVAL')
+    expect(await codeOf(() => openIn(a.graph, throttled({ 'iops-total': 20 }, { 'throttle-group': 'g' })))).toBe(
+      'EINVAL',
+    )
     expect(await codeOf(() => openIn(a.graph, throttled({ 'bps-total': 1, 'bps-read': 1 })))).toBe('EINVAL')
     expect(await codeOf(() => openIn(a.graph, throttled({ 'bps-sideways': 1 })))).toBe('EINVAL')
     expect(a.graph.nodes.size).toBe(2)

@@ -80,7 +80,11 @@ describe('ChunkStore', () => {
   it('agrees with a flat buffer', () => {
     const size = 3 * CHUNK_BYTES + 777
     const range = fc.tuple(fc.integer({ min: 0, max: size - 1 }), fc.integer({ min: 1, max: size }))
-    const operation = fc.tuple(fc.constantFrom('write', 'zero', 'discard', 'resize'), range, fc.integer({ min: 1, max: 255 }))
+    const operation = fc.tuple(
+      fc.constantFrom('write', 'zero', 'discard', 'resize'),
+      range,
+      fc.integer({ min: 1, max: 255 }),
+    )
     fc.assert(
       fc.property(fc.array(operation, { maxLength: 30 }), (operations) => {
         const store = new ChunkStore(size)
@@ -107,7 +111,8 @@ describe('ChunkStore', () => {
         for (let at = 0; at < size; ) {
           const extent = store.extent(at, size - at)
           expect(extent.bytes).toBeGreaterThan(0)
-          if (!extent.allocated) expect(same(flat.subarray(at, at + extent.bytes), new Uint8Array(extent.bytes))).toBe(true)
+          if (!extent.allocated)
+            expect(same(flat.subarray(at, at + extent.bytes), new Uint8Array(extent.bytes))).toBe(true)
           at += extent.bytes
         }
         expect(same(bytesOf(store), flat)).toBe(true)

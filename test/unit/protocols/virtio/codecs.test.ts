@@ -36,7 +36,13 @@ describe('split ring layout', () => {
     const bytes = new Uint8Array([1, 2, 3, 4, 5, 6, 7, 0x88, 0x10, 0x20, 0x30, 0xf0, 3, 0, 0x34, 0x12])
     const view = new DataView(bytes.buffer)
     const descriptor = decodeDescriptor(view, 0)
-    expect(descriptor).toEqual({ addressLow: 0x04030201, addressHigh: 0x88070605, length: 0xf0302010, flags: 3, next: 0x1234 })
+    expect(descriptor).toEqual({
+      addressLow: 0x04030201,
+      addressHigh: 0x88070605,
+      length: 0xf0302010,
+      flags: 3,
+      next: 0x1234,
+    })
     const copy = new Uint8Array(16)
     encodeDescriptor(new DataView(copy.buffer), 0, descriptor)
     expect(copy).toEqual(bytes)

@@ -1,0 +1,214 @@
+// convert: copies one or more images, one behind the other, into a new or an existing image.
+
+import type { Command } from 'commander'
+import { alignUp } from '../../common/units.js'
+import { newCommand, parseCommandLine, repeatedOption } from '../command-line.js'
+import { asksForOptions, creationOptions, joinOptionLists, printCreationOptions } from '../creation-options.js'
+import { virtualSize } from '../image-data.js'
+import {
+  cacheMode,
+  checkObjects,
+  forceShareOption,
+  formatOption,
+  type ImageOptionValues,
+  imageOptsOption,
+} from '../image-options.js'
+import { openImage } from '../open-image.js'
+import { Progress } from '../progress.js'
+import { type OpenImage, type Session, withSession } from '../session.js'
+import { countArgument, sizeArgument } from '../sizes.js'
+import { type Tool, ToolError } from '../tool.js'
+import { createTarget } from './convert-target.js'
+import { type CopyTask, copyDisks } from './copy-disks.js'
+
+const SPARSE_MAX = 16 * 1024 * 1024
+const SPARSE_DEFAULT = 4096
+
+/** What the command line of `convert` says. */
+export interface ConvertValues extends ImageOptionValues {
+  outputFormat?: string
+  backing?: string
+  backingFormat?: string
+  options?: string[]
+  sparse?: number
+  cache: string
+  sourceCache: string
+  snapshot?: string
+  rateLimit: number
+  coroutines: number
+  outOfOrder?: boolean
+  compressed?: boolean
+  copyOffload?: boolean
+  skipCreate?: boolean
+  targetIsZero?: boolean
+  targetImageOpts?: boolean
+  salvage?: boolean
+  bitmaps?: boolean
+  progress?: boolean
+  quiet?: boolean
+}
+
+/** Runs `convert`. */
+export async function convert(tool: Tool, args: readonly string[]): Promise<number> {
+  const { options, operands } = parseCommandLine<ConvertValues>(tool, convertCommand(), args)
+  checkObjects(options.object)
+  const list = joinOptionLists(options.options)
+  refuseContradictions(options, list)
+  if (asksForOptions(list)) {
+    const target = operands.length > 1 ? operands.at(-1) : undefined
+    await withSession(tool, ({ graph }) => printCreationOptions(tool, graph, options.outputFormat ?? 'raw', target))
+    return 0
+  }
+  const target = operands.at(-1)
+  if (target === undefined || operands.length < 2) throw new ToolError('Must specify image file name')
+  const progress = new Progress(tool, options.progress === true && options.quiet !== true, 1)
+  progress.report(0)
+  try {
+    await withSession(tool, (session) =>
+      convertImages(session, { options, list, progress, names: operands.slice(0, -1), target }),
+    )
+    return 0
+  } finally {
+    progress.end()
+  }
+}
+
+function convertCommand(): Command {
+  return newCommand('convert')
+    .addOption(formatOption())
+    .option('-O, --output-format <fmt>')
+    .option('-B, --backing <file>')
+    .option('-F, --backing-format <fmt>')
+    .addOption(repeatedOption('-o, --options <list>'))
+    .option('-l, --snapshot <param>')
+    .option('-S, --sparse <size>', '', sparseArgument)
+    .option('-t, --cache <mode>', '', 'unsafe')
+    .option('-T, --source-cache <mode>', '', 'writeback')
+    .option('-r, --rate-limit <rate>', '', (text) => sizeArgument('rate limit', text), 0)
+    .option('-m, --coroutines <count>', '', coroutinesArgument, 8)
+    .option('-W, --out-of-order')
+    .option('-c, --compressed')
+    .option('-C, --copy-offload')
+    .option('-n, --skip-create')
+    .option('-p, --progress')
+    .option('-q, --quiet')
+    .option('--target-is-zero')
+    .option('--target-image-opts')
+    .option('--salvage')
+    .option('--bitmaps')
+    .addOption(forceShareOption())
+    .addOption(imageOptsOption())
+    .addOption(repeatedOption('--object <def>'))
+}
+
+function sparseArgument(text: string): number {
+  const size = sizeArgument('buffer size for sparse output', text)
+  if (size % 512 === 0 && size <= SPARSE_MAX) return size
+  throw new ToolError(
+    `Invalid buffer size for sparse output specified. Valid sizes are multiples of 512 up to ${SPARSE_MAX}. ` +
+      'Select 0 to disable sparse detection (fully allocates output).',
+  )
+}
+
+function coroutinesArgument(text: string): number {
+  const count = countArgument(text, 1, 16)
+  if (count !== undefined) return count
+  throw new ToolError('Invalid number of coroutines. Allowed number of coroutines is between 1 and 16')
+}
+
+function refuseContradictions(options: ConvertValues, list: string | undefined): void {
+  const refuse = (fault: boolean | undefined, message: string) => {
+    if (fault === true) throw new ToolError(message)
+  }
+  const { imageOpts, targetImageOpts, skipCreate, copyOffload, compressed, sparse, salvage } = options
+  const exclusive = '--image-opts and --format are mutually exclusive'
+  refuse(imageOpts && options.format !== undefined, exclusive)
+  refuse(targetImageOpts && options.outputFormat !== undefined, exclusive)
+  refuse(targetImageOpts && skipCreate !== true, '--target-image-opts requires use of -n flag')
+  refuse(options.targetIsZero && skipCreate !== true, '--target-is-zero requires use of -n flag')
+  refuse(skipCreate && list !== undefined, '-o has no effect when skipping image creation')
+  refuse(copyOffload && compressed, 'Cannot enable copy offloading when -c is used')
+  refuse(copyOffload && sparse !== undefined, 'Cannot enable copy offloading when -S is used')
+  refuse(copyOffload && salvage, 'Cannot use copy offloading in salvaging mode')
+}
+
+interface ConvertTask {
+  options: ConvertValues
+  list: string | undefined
+  progress: Progress
+  names: string[]
+  target: string
+}
+
+async function convertImages(session: Session, task: ConvertTask): Promise<void> {
+  const { options, progress, names, target } = task
+  const { imageOpts, forceShare, format } = options
+  const sourceCache = cacheMode(options.sourceCache, `Invalid source cache option: ${options.sourceCache}`)
+  const sources: OpenImage[] = []
+  for (const name of names) {
+    sources.push(await openImage(session, { name, format, imageOpts, forceShare, cache: sourceCache }))
+  }
+  refuseUnsupported(options, sources)
+  const size = sources.reduce((sum, source) => sum + virtualSize(source), 0)
+  const cache = cacheMode(options.cache, `Invalid cache option: ${options.cache}`)
+  const creating = options.skipCreate !== true
+  if (creating) {
+    await createTarget(session, sources, {
+      filename: target,
+      format: options.outputFormat ?? 'raw',
+      size,
+      options: creationOptions(task.list),
+      backingFile: options.backing,
+      backingFormat: options.backingFormat,
+    })
+  }
+  const output = await openImage(session, {
+    name: target,
+    format: options.targetImageOpts === true ? undefined : (options.outputFormat ?? 'raw'),
+    imageOpts: options.targetImageOpts,
+    writable: true,
+    cache,
+  })
+  if (virtualSize(output) < size) throw new ToolError('output file is smaller than input file')
+  await copyDisks(await copyTask(options, sources, output, creating, progress, session))
+  await output.backend.flush()
+  progress.report(100)
+}
+
+async function copyTask(
+  options: ConvertValues,
+  sources: OpenImage[],
+  target: OpenImage,
+  created: boolean,
+  progress: Progress,
+  session: Session,
+): Promise<CopyTask> {
+  const { hasZeroInit } = await import('../../global-state/image.js')
+  return {
+    sources,
+    target,
+    tool: session.tool,
+    clock: session.graph.environment.clock,
+    progress,
+    inFlight: options.coroutines,
+    inOrder: options.outOfOrder !== true,
+    sparse: options.sparse ?? (options.copyOffload === true ? 0 : SPARSE_DEFAULT),
+    scan: options.sparse !== 0,
+    alignment: alignUp(Math.max(SPARSE_DEFAULT, target.node.state.limits.requestAlignment), 512),
+    targetIsZero: options.targetIsZero === true || (created && hasZeroInit(target.node)),
+    offload: options.copyOffload === true,
+    salvage: options.salvage === true,
+    bytesPerSecond: options.rateLimit,
+  }
+}
+
+/** What needs a format that has it. */
+function refuseUnsupported(options: ConvertValues, sources: readonly OpenImage[]): void {
+  const driver = sources[0]?.node.driver.name ?? 'raw'
+  if (options.snapshot !== undefined) {
+    const what = `Block format '${driver}' used by device '' does not support temporarily loading internal snapshots`
+    throw new ToolError(`Failed to load snapshot: ${what}`)
+  }
+  if (options.bitmaps === true) throw new ToolError('Source lacks bitmap support')
+  if (options.compressed === true) throw new ToolError('Compression not supported for this file format')
+}

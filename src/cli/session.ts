@@ -1,0 +1,60 @@
+// The graph of one command and the images it has open. Everything is closed when the command ends, failed or not.
+
+import type { BlockBackend } from '../global-state/backend.js'
+import type { BlockGraph } from '../global-state/graph.js'
+import type { NodeState } from '../global-state/node-state.js'
+import type { Tool } from './tool.js'
+
+/** An image a command works on. */
+export interface OpenImage {
+  /** As the user wrote it. */
+  readonly name: string
+  readonly node: NodeState
+  readonly backend: BlockBackend
+}
+
+/** What a command has open. */
+export class Session {
+  readonly tool: Tool
+  readonly graph: BlockGraph
+  readonly images: OpenImage[] = []
+
+  constructor(tool: Tool, graph: BlockGraph) {
+    this.tool = tool
+    this.graph = graph
+  }
+
+  /** Closes every image, the last opened first; rejects with the first error once all are closed. */
+  async close(): Promise<void> {
+    const { closeNode } = await import('../global-state/close.js')
+    const errors: unknown[] = []
+    await this.graph.mainLoop(async (main) => {
+      for (const image of this.images.splice(0).reverse()) {
+        try {
+          await image.backend.close(main)
+          await closeNode(main, this.graph, image.node)
+        } catch (thrown) {
+          errors.push(thrown)
+        }
+      }
+    }, 'closing the images')
+    if (errors.length > 0) throw errors[0]
+  }
+}
+
+/** Runs `act` with a new graph and closes what it opened. An error of `act` wins over one of closing. */
+export async function withSession<T>(tool: Tool, act: (session: Session) => Promise<T>): Promise<T> {
+  const { BlockGraph: Graph } = await import('../global-state/graph.js')
+  const session = new Session(tool, new Graph({ drivers: [] }))
+  let result: T
+  try {
+    result = await act(session)
+  } catch (thrown) {
+    await session.close().catch(() => {
+      // The failure that led here is the one to report.
+    })
+    throw thrown
+  }
+  await session.close()
+  return result
+}

@@ -1,0 +1,45 @@
+// openDisk for Node: all drivers of the library and the host's files, events on diagnostics channels.
+
+import type { Disk } from '../disk/disk.js'
+import { type OpenDiskOptions, openDiskWith } from '../disk/open-disk.js'
+import { fileDriver } from '../drivers/file/index.js'
+import { builtinDrivers } from '../drivers/index.js'
+import type { BlockDriver } from '../global-state/driver.js'
+import { BlockGraph, type BlockGraphOptions } from '../global-state/graph.js'
+import { createContextTracker } from './async-context.js'
+import { publishEvents } from './diagnostics.js'
+import { NodeDisk } from './node-disk.js'
+
+/** Every driver of the library that runs on Node. */
+export const nodeDrivers: readonly BlockDriver[] = [...builtinDrivers, fileDriver]
+
+/** How a graph is made on Node. */
+export interface NodeGraphOptions extends Partial<BlockGraphOptions> {
+  /** Turn mistakes of waiting order into errors at once (EDEADLK); costs about 0.2 us a request. Default false. */
+  contextTracking?: boolean
+}
+
+/** A graph that knows every driver and tells its events on diagnostics channels. */
+export function createGraph(options: NodeGraphOptions = {}): BlockGraph {
+  const { contextTracking = false, ...rest } = options
+  const graph = new BlockGraph({
+    drivers: nodeDrivers,
+    ...(contextTracking ? { tracker: createContextTracker() } : {}),
+    ...rest,
+  })
+  publishEvents(graph)
+  return graph
+}
+
+/**
+ * Opens an image: a file name (`raw` unless `format` says otherwise) or options of a node. `await using` closes it.
+ * Rejects with a BlockError: ENOENT, EACCES, EAGAIN where another process holds the image, EINVAL for options.
+ */
+export async function openDisk(
+  target: string | Readonly<Record<string, unknown>>,
+  options: OpenDiskOptions = {},
+): Promise<NodeDisk> {
+  const graph = options.graph ?? createGraph(options.graphOptions)
+  const disk: Disk = await openDiskWith(nodeDrivers, target, { ...options, graph })
+  return new NodeDisk(disk.graph, disk.backend, { node: true })
+}
