@@ -49,6 +49,7 @@ export class Guest {
   #reads = 0
   #moved = 0
   #running = false
+  #polling = false
   #began = 0
   #ended = 0
   #failure: Error | undefined
@@ -150,10 +151,14 @@ export class Guest {
 
   /** The device has used buffers. Takes them back and keeps the ring full. */
   #completed(): void {
+    // A request that completes at once notifies from inside the kick; the loop below sees it.
+    if (this.#polling) return
+    this.#polling = true
     do {
       this.#driver.poll((head, status) => this.#finish(head, status))
       if (this.#running && this.#failure === undefined) this.#fill()
-    } while (!this.#driver.queue.enableNotifications())
+    } while (this.#driver.queue.enableNotifications())
+    this.#polling = false
     if (this.#byHead.size === 0 && (!this.#running || this.#failure !== undefined)) this.#idle?.()
   }
 

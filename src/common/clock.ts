@@ -10,8 +10,11 @@ export interface Timer {
 export interface Clock {
   /** Milliseconds since an arbitrary start; never goes back. May have fractions. */
   now(): number
-  /** Calls `callback` once, at the earliest `ms` milliseconds from now. The timer does not keep a process alive. */
-  after(ms: number, callback: () => void): Timer
+  /**
+   * Calls `callback` once, at the earliest `ms` milliseconds from now. A request may wait for it, so it keeps a process
+   * alive, unless it is a mere watch (`watching`).
+   */
+  after(ms: number, callback: () => void, watching?: boolean): Timer
   /** Calls `callback` on a new turn of the event loop, after timers, I/O and other callbacks that are due. */
   nextTurn(callback: () => void): void
 }
@@ -19,9 +22,9 @@ export interface Clock {
 /** The clock of the host: performance.now, setTimeout, and setImmediate where the host has it. */
 export const hostClock: Clock = {
   now: () => performance.now(),
-  after(ms, callback) {
+  after(ms, callback, watching = false) {
     const handle = setTimeout(callback, ms)
-    unrefTimer(handle)
+    if (watching) unrefTimer(handle)
     return { cancel: () => clearTimeout(handle) }
   },
   nextTurn: hostNextTurn(),

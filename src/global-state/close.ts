@@ -3,7 +3,7 @@
 
 import { assert } from '../common/assert.js'
 import { BlockError } from '../common/error.js'
-import { drained } from '../io/drained.js'
+import { drained, endQuiesce } from '../io/drained.js'
 import { flushNode } from '../io/flush.js'
 import { applyPlan } from './apply-plan.js'
 import type { BlockGraph } from './graph.js'
@@ -64,6 +64,8 @@ async function closeOne(main: MainLoop, graph: BlockGraph, node: NodeState, call
   }
   // From here on nobody may take a reference: the node is on its way out and its lookups end now.
   graph.removeNode(main, node)
+  // Open drain-alls know the node no longer; what they owe it is released here.
+  const owed = graph.drainAllDepth
   const quiet = await drained(node)
   try {
     if (node.opened && !node.readOnly && !node.inactive) await attempt(() => flushNode(node))
@@ -76,6 +78,7 @@ async function closeOne(main: MainLoop, graph: BlockGraph, node: NodeState, call
     return children
   } finally {
     quiet.end()
+    for (let depth = 0; depth < owed; depth++) endQuiesce([node])
   }
 }
 

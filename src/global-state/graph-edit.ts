@@ -113,15 +113,13 @@ export function dropFilter(main: MainLoop, graph: BlockGraph, quiet: DrainedSect
       throw new BlockError('EBUSY', `${left.parent.describe()} (as '${left.name}') stays at it`, { node: filter.nodeName, op: 'dropFilter' })
     }
     plan.detach(edge)
-    child.holds += 1
+    await applyPlan(call, plan, quiet, 'dropFilter')
+    filter.holds = 0
     try {
-      await applyPlan(call, plan, quiet, 'dropFilter')
-      filter.holds = 0
       await releaseNode(main, graph, filter, call)
     } finally {
-      child.holds -= 1
+      await releaseNode(main, graph, child, call)
     }
-    await releaseNode(main, graph, child, call)
   })
 }
 

@@ -136,7 +136,7 @@ function refuseReentry(gate: MainLoopGate, label: string): void {
 function watchStall(gate: MainLoopGate, label: string): Timer {
   const { clock, stallAfterMs, trace } = gate.environment
   const began = clock.now()
-  return clock.after(stallAfterMs, () => {
+  const report = () => {
     trace.emit('stall', {
       waitsFor: 'main-loop',
       waiter: label,
@@ -144,5 +144,6 @@ function watchStall(gate: MainLoopGate, label: string): Timer {
       waitedMs: clock.now() - began,
       requests: [],
     })
-  })
+  }
+  return clock.after(stallAfterMs, report, true)
 }

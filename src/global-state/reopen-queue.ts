@@ -76,7 +76,9 @@ function makeEntry(graph: BlockGraph, pending: Pending): { entry: ReopenEntry; c
   const { own, links, inline } = takeChildren(graph, node, pending.given, pending.keepOld)
   refuseFixed(node, own)
   const explicit: FlatOptions = pending.keepOld ? { ...node.explicitOptions, ...own } : { ...fixedOptions(node), ...own }
-  const inherited = pending.parent === undefined ? inheritFromOwner(node, explicit) : inheritFrom(explicit, pending.parent, pending.role)
+  const now = pending.parent === undefined ? inheritFromOwner(node, explicit) : inheritFrom(explicit, pending.parent, pending.role)
+  // What it inherited from an owner that is gone stays in force.
+  const inherited = pending.keepOld ? { ...node.options, ...now } : now
   const { values, rest } = readGenericOptions(inherited, where)
   const driver = readOptions(node.definition.options, rest, where)
   const [left] = Object.keys(driver.rest)

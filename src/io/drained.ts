@@ -205,11 +205,12 @@ function refuseInsideRequest(
 function watchStall(environment: IoEnvironment, nodes: readonly BlockDriverState[], waiter: string): Timer {
   const { clock, stallAfterMs, trace } = environment
   const began = clock.now()
-  return clock.after(stallAfterMs, () => {
+  const report = () => {
     if (!trace.active) return
     const { holder, requests } = describeStall(nodes, clock.now())
     trace.emit('stall', { waitsFor: 'drain', waiter, holder, waitedMs: clock.now() - began, requests })
-  })
+  }
+  return clock.after(stallAfterMs, report, true)
 }
 
 function environmentOf(nodes: readonly BlockDriverState[]): IoEnvironment {

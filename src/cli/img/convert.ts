@@ -189,6 +189,7 @@ async function copyTask(
     target,
     tool: session.tool,
     clock: session.graph.environment.clock,
+    sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
     progress,
     inFlight: options.coroutines,
     inOrder: options.outOfOrder !== true,

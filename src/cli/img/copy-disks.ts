@@ -23,7 +23,9 @@ export interface CopyTask {
   sources: readonly OpenImage[]
   target: OpenImage
   tool: Tool
-  clock: Clock
+  /** Time, and waiting for it to pass (a timer of the clock alone would not keep the process alive). */
+  clock: Pick<Clock, 'now'>
+  sleep(ms: number): Promise<void>
   progress: Progress
   /** Copies in flight at most. */
   inFlight: number
@@ -245,7 +247,7 @@ class Copier {
 
   /** Waits until writing `bytes` more keeps the average below the limit. */
   async #limitRate(bytes: number): Promise<void> {
-    const { bytesPerSecond, clock } = this.#task
+    const { bytesPerSecond, clock, sleep } = this.#task
     if (bytesPerSecond === 0) return
     const due = this.#began + (this.#writtenBytes / bytesPerSecond) * 1000
     this.#writtenBytes += bytes
@@ -257,9 +259,4 @@ class Copier {
     this.#copied += bytes
     if (this.#total > 0) this.#task.progress.report(Math.min(100, (this.#copied / this.#total) * 100))
   }
-}
-
-/** A timer that keeps the process alive: the graph's clock does not. */
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
 }

@@ -63,6 +63,8 @@ async function printVersion(tool: Tool): Promise<number> {
 }
 
 function processTool(): Tool {
+  // Whoever reads may stop reading (a pipe into head): the command goes on to its end, and a copy is whole.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
   return {
     name: NAME,
     out: (text) => {

@@ -112,7 +112,8 @@ export class VirtioBlkDevice implements VirtioTransport {
   /** Sets bits of the status; 0 begins a reset, which is complete when the status reads 0. */
   writeStatus(value: number): void {
     if (value === 0) {
-      this.reset()
+      // It cannot fail; the driver looks at the status to see that it is done.
+      void this.reset()
       return
     }
     if (this.resetting !== undefined) return

@@ -14,6 +14,12 @@ export function settlePlainWrite(state: RequestState, end: Offset): void {
   if (end > state.writtenUpTo) state.writtenUpTo = end
 }
 
+/** Settles a plain write that took a while: a bitmap made meanwhile has to know of it, since nobody knows when it took effect. */
+export function settleTrackedWrite(state: RequestState, offset: Offset, bytes: number): void {
+  settlePlainWrite(state, offset + bytes)
+  if (state.bitmaps.length > 0) markBitmaps(state, offset, bytes)
+}
+
 /**
  * Settles a write or zero write of the careful path. Bitmaps are marked also where it failed: nobody knows how much
  * was written.

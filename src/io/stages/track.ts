@@ -7,7 +7,7 @@ import { wakeDrains } from '../environment.js'
 import { recomputeGates } from '../gates.js'
 import { nodeError } from '../node-error.js'
 import type { RequestState, TrackedRequest } from '../request-state.js'
-import { settlePlainWrite } from './settle.js'
+import { settleTrackedWrite } from './settle.js'
 
 /** Free records, linked by `next`. */
 let pool: TrackedRequest | undefined
@@ -91,12 +91,12 @@ function createRecord(): TrackedRequest {
     previous: undefined,
     next: undefined,
     done: () => {
-      if (request.kind !== 'read') settlePlainWrite(request.state, request.offset + request.bytes)
+      if (request.kind !== 'read') settleTrackedWrite(request.state, request.offset, request.bytes)
       leave(request)
     },
     fail: (error) => {
       const { state, kind } = request
-      if (kind !== 'read') settlePlainWrite(state, request.offset + request.bytes)
+      if (kind !== 'read') settleTrackedWrite(state, request.offset, request.bytes)
       leave(request)
       throw nodeError(error, state.node, kind)
     },

@@ -39,6 +39,14 @@ export interface ModelFreeze {
   base: string
 }
 
+/** What a bitmap has to have recorded. */
+export interface ModelBitmap {
+  /** Sectors that were surely written while it recorded. */
+  readonly dirty: Set<number>
+  /** The step in which it was made. */
+  readonly since: number
+}
+
 /** Sectors of a layer by stamp; 0 reads as zero, undefined is the backing file's. */
 export type ModelLayer = (number | undefined)[]
 
@@ -49,8 +57,8 @@ export class GraphModel {
   backends = new Map<string, ModelBackend>()
   freezes: ModelFreeze[] = []
   readonly layers = new Map<string, ModelLayer>()
-  /** Sectors that were surely written while a bitmap recorded, by node and bitmap name. */
-  readonly bitmaps = new Map<string, Map<string, Set<number>>>()
+  /** Bitmaps by node and name. */
+  readonly bitmaps = new Map<string, Map<string, ModelBitmap>>()
 
   /** A copy of the structure; data and bitmaps are shared, since an edit does not touch them. */
   copy(): GraphModel {

@@ -2,6 +2,7 @@
 // its effect (a torn write, in whole units from the front); it stays in flight until released; storage runs full. It never
 // reports success for what was not done, and never changes bytes a request does not cover.
 
+import { BDRV_BLOCK_OFFSET_VALID, BDRV_BLOCK_RAW } from '../../common/block-status.js'
 import type { ErrnoName } from '../../common/errno.js'
 import { BlockError } from '../../common/error.js'
 import { sliceBytes } from '../../common/io-vector.js'
@@ -10,7 +11,7 @@ import { childLength, forwardedFlags, openFiltered } from '../../drivers/filters
 import { type BlockDriver, defineDriver, type OpenedNode } from '../../global-state/driver.js'
 import type { BlockChild } from '../../io/block-node.js'
 import { discard } from '../../io/discard.js'
-import type { Completion, NodeIo } from '../../io/node-io.js'
+import type { Completion, NodeIo, StatusExtent } from '../../io/node-io.js'
 import { read } from '../../io/read.js'
 import { truncate } from '../../io/truncate.js'
 import { write } from '../../io/write.js'
@@ -178,6 +179,12 @@ function faultIo(file: BlockChild, plan: FaultPlan): NodeIo {
     },
     discard: (offset, bytes) => met('discard', offset, bytes, () => discard(file, offset, bytes)),
     flush: () => met('flush', 0, 0, () => undefined),
+    blockStatus(offset, bytes) {
+      const bits = BDRV_BLOCK_RAW | BDRV_BLOCK_OFFSET_VALID
+      const extent: StatusExtent = { bits, bytes, map: offset, file: file.node }
+      const pending = met('block-status', offset, bytes, () => undefined)
+      return pending === undefined ? extent : pending.then(() => extent)
+    },
     truncate: (length, options) => met('truncate', 0, length, () => truncate(file, length, options)),
   }
 }

@@ -97,7 +97,7 @@ describe('a drained section', () => {
           check()
         }
         for (const one of commands) {
-          if (one.kind === 'read' || one.kind === 'write') {
+          if ('bytes' in one) {
             const root = roots[one.root] ?? expect.fail('no root')
             const data = new Uint8Array(one.bytes)
             requests.push(

@@ -151,6 +151,15 @@ describe('faultDriver', () => {
     await rig.close()
   })
 
+  it('fails block status where asked to', async () => {
+    const plan = new FaultPlan()
+    const rig = await open(plan)
+    plan.add({ on: 'block-status', fail: 'EIO' })
+    expect(await codeOf(() => rig.backend.blockStatus(0, 512))).toBe('EIO')
+    expect(await codeOf(() => rig.backend.blockStatus(0, 512))).toBeUndefined()
+    await rig.close()
+  })
+
   it('strikes only what touches its range', async () => {
     const plan = new FaultPlan()
     const rig = await open(plan)
