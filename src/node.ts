@@ -1,9 +1,9 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 // blockgraph/node: the universal surface, and what needs Node: files, streams, diagnostics channels, native calls.
 
-export * from './index.js'
 export { createFileDriver } from './drivers/file/driver.js'
 export { fileDriver } from './drivers/file/index.js'
+export * from './index.js'
 export { alignedBuffer } from './platform/aligned-buffer.js'
 export { createContextTracker } from './platform/async-context.js'
 export { publishEvents } from './platform/diagnostics.js'

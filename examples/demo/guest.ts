@@ -136,7 +136,10 @@ export class Guest {
     this.#locked.add(Math.floor(offset / SLOT_BYTES))
     if (kind === 'write') this.#randomBytes(address, bytes)
     const sector = offset / SECTOR
-    const head = kind === 'read' ? this.#driver.submitRead(sector, address, bytes) : this.#driver.submitWrite(sector, address, bytes)
+    const head =
+      kind === 'read'
+        ? this.#driver.submitRead(sector, address, bytes)
+        : this.#driver.submitWrite(sector, address, bytes)
     this.#byHead.set(head, { slot: index, done: () => {} })
   }
 
@@ -144,7 +147,7 @@ export class Guest {
     const pieces = this.#expected.byteLength / SLOT_BYTES
     let piece = this.#random() % pieces
     while (this.#locked.has(piece)) piece = (piece + 1) % pieces
-    const bytes = 4 * KiB << (this.#random() % 5)
+    const bytes = (4 * KiB) << (this.#random() % 5)
     const offset = piece * SLOT_BYTES + (this.#random() % ((SLOT_BYTES - bytes) / SECTOR + 1)) * SECTOR
     return { kind: this.#random() % 10 < 6 ? 'read' : 'write', offset, bytes }
   }
@@ -189,7 +192,8 @@ export class Guest {
 
   #compare(offset: number, data: Uint8Array): void {
     const expected = this.#expected.subarray(offset, offset + data.byteLength)
-    if (Buffer.compare(expected, data) !== 0) this.#failure ??= new BlockError('EIO', `the ${data.byteLength} bytes at ${offset} read back wrong`)
+    if (Buffer.compare(expected, data) !== 0)
+      this.#failure ??= new BlockError('EIO', `the ${data.byteLength} bytes at ${offset} read back wrong`)
     if (this.#failure !== undefined && !this.#running) throw this.#failure
   }
 

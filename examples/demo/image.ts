@@ -16,7 +16,13 @@ export interface ImageContent {
 /** Writes the image, and an empty one of the same size for what replaces it. */
 export async function buildImage(path: string, replacement: string, size: number): Promise<ImageContent> {
   const bytes = new Uint8Array(size)
-  const { files, archiveBytes } = await archive(bytes.subarray(0, size / 2), ['README.md', 'LICENSE', 'docs', 'src', 'examples'])
+  const { files, archiveBytes } = await archive(bytes.subarray(0, size / 2), [
+    'README.md',
+    'LICENSE',
+    'docs',
+    'src',
+    'examples',
+  ])
   // A quarter of pattern, a quarter of hole.
   for (let at = size / 2; at < (size * 3) / 4; at += 8) {
     bytes[at] = at >>> 9

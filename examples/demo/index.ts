@@ -39,7 +39,9 @@ async function main(): Promise<void> {
   const image = join(folder, 'disk.img')
   const replacement = join(folder, 'disk-replaced.img')
   const content = await buildImage(image, replacement, IMAGE_SIZE)
-  console.log(`image    ${image}: ${content.files} files of this project in ${content.archiveBytes} bytes, the rest a pattern`)
+  console.log(
+    `image    ${image}: ${content.files} files of this project in ${content.archiveBytes} bytes, the rest a pattern`,
+  )
 
   const graph = createGraph()
   const notices = new Set<string>()
@@ -72,7 +74,8 @@ async function main(): Promise<void> {
   await guest.close()
   await graph.mainLoop((main) => closeAll(main, graph, backend))
   const digest = await digestFile(replacement)
-  if (digest !== guest.expectedDigest()) throw new BlockError('EIO', `${replacement} does not hold what the guest wrote`)
+  if (digest !== guest.expectedDigest())
+    throw new BlockError('EIO', `${replacement} does not hold what the guest wrote`)
   console.log(`verified every byte through the ring and in ${replacement} (sha256 ${digest.slice(0, 16)}...)`)
   for (const notice of notices) console.log(`note     ${notice}`)
   console.log(`pictures ${folder}/*.svg`)
@@ -100,7 +103,11 @@ function insertThrottle(graph: BlockGraph): Promise<void> {
     const disk = graph.node('disk')
     const quiet = await drained(disk)
     try {
-      await insertNode(main, graph, quiet, disk, { driver: 'throttle', 'node-name': 'limit', 'limits.iops-total': 20_000 })
+      await insertNode(main, graph, quiet, disk, {
+        driver: 'throttle',
+        'node-name': 'limit',
+        'limits.iops-total': 20_000,
+      })
     } finally {
       quiet.end()
     }
@@ -111,7 +118,12 @@ function insertThrottle(graph: BlockGraph): Promise<void> {
 function moveToReplacement(graph: BlockGraph, filename: string): Promise<void> {
   return graph.mainLoop(async (main) => {
     const source = graph.node('disk')
-    const target = await openNode(main, graph, { driver: 'raw', 'node-name': 'disk2', discard: 'unmap', file: { driver: 'file', filename } })
+    const target = await openNode(main, graph, {
+      driver: 'raw',
+      'node-name': 'disk2',
+      discard: 'unmap',
+      file: { driver: 'file', filename },
+    })
     const quiet = await drained(source, target)
     try {
       await copyNode(main, graph, source.nodeName, target.nodeName)
@@ -124,9 +136,18 @@ function moveToReplacement(graph: BlockGraph, filename: string): Promise<void> {
 }
 
 /** Copies what the source has data for. A client that does its own holding may work inside a section it opened. */
-async function copyNode(main: Parameters<typeof createBackend>[0], graph: BlockGraph, from: string, to: string): Promise<void> {
+async function copyNode(
+  main: Parameters<typeof createBackend>[0],
+  graph: BlockGraph,
+  from: string,
+  to: string,
+): Promise<void> {
   const source = await createBackend(main, graph, { node: graph.node(from), holdWhileDrained: false })
-  const target = await createBackend(main, graph, { node: graph.node(to), perm: BLK_PERM_WRITE, holdWhileDrained: false })
+  const target = await createBackend(main, graph, {
+    node: graph.node(to),
+    perm: BLK_PERM_WRITE,
+    holdWhileDrained: false,
+  })
   try {
     const { length } = source
     for (let at = 0; at < length; ) {
@@ -166,7 +187,11 @@ function dropThrottle(graph: BlockGraph): Promise<void> {
   }, 'drop the throttle')
 }
 
-async function closeAll(main: Parameters<typeof createBackend>[0], graph: BlockGraph, backend: BlockBackend): Promise<void> {
+async function closeAll(
+  main: Parameters<typeof createBackend>[0],
+  graph: BlockGraph,
+  backend: BlockBackend,
+): Promise<void> {
   await backend.close(main)
   await closeNode(main, graph, graph.node('disk2'))
 }

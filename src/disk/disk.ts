@@ -1,7 +1,12 @@
 // The five-line way: one object for one open image, on a graph of its own or of the caller's. Everything here is said in terms
 // of the full interface; whoever needs more finds `graph`, `backend` and `node` on it.
 
-import { BDRV_BLOCK_ALLOCATED, BDRV_BLOCK_DATA, BDRV_BLOCK_OFFSET_VALID, BDRV_BLOCK_ZERO } from '../common/block-status.js'
+import {
+  BDRV_BLOCK_ALLOCATED,
+  BDRV_BLOCK_DATA,
+  BDRV_BLOCK_OFFSET_VALID,
+  BDRV_BLOCK_ZERO,
+} from '../common/block-status.js'
 import { BlockError } from '../common/error.js'
 import type { Bytes } from '../common/io-vector.js'
 import { BDRV_REQUEST_MAX_BYTES } from '../common/limits.js'
@@ -98,7 +103,11 @@ export class Disk implements AsyncDisposable {
   }
 
   /** The extents of a range (by default of the whole disk), in order and without gaps. */
-  async *blockStatus(offset: Offset = 0, bytes: number = this.size - offset, call: DiskCall = {}): AsyncGenerator<Extent> {
+  async *blockStatus(
+    offset: Offset = 0,
+    bytes: number = this.size - offset,
+    call: DiskCall = {},
+  ): AsyncGenerator<Extent> {
     const end = offset + bytes
     for (let at = offset; at < end; ) {
       const status = await this.backend.blockStatus(at, end - at, call)

@@ -44,7 +44,10 @@ export async function openDiskWith(
   options: OpenDiskOptions = {},
 ): Promise<Disk> {
   const graph = options.graph ?? new BlockGraph({ drivers, ...options.graphOptions })
-  const settings = { probe: options.probe === true, ...(options.signal === undefined ? {} : { signal: options.signal }) }
+  const settings = {
+    probe: options.probe === true,
+    ...(options.signal === undefined ? {} : { signal: options.signal }),
+  }
   return graph.mainLoop(async (main) => {
     const node = await openNode(main, graph, nodeOptions(target, options), settings)
     try {
@@ -62,8 +65,14 @@ export async function openDiskWith(
   }, 'openDisk')
 }
 
-function nodeOptions(target: string | Readonly<Record<string, unknown>>, options: OpenDiskOptions): Record<string, unknown> {
-  const generic: Record<string, unknown> = { 'read-only': options.readOnly === true, discard: options.discard === false ? 'ignore' : 'unmap' }
+function nodeOptions(
+  target: string | Readonly<Record<string, unknown>>,
+  options: OpenDiskOptions,
+): Record<string, unknown> {
+  const generic: Record<string, unknown> = {
+    'read-only': options.readOnly === true,
+    discard: options.discard === false ? 'ignore' : 'unmap',
+  }
   if (options.forceShare === true) generic['force-share'] = true
   if (typeof target !== 'string') return { ...generic, ...target, ...options.options }
   const format = options.format ?? (options.probe === true ? undefined : 'raw')

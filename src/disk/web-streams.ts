@@ -17,8 +17,10 @@ export interface StreamRange extends DiskCall {
 /** A range of `disk` with its bounds checked: EINVAL where it does not lie inside. */
 export function checkedRange(disk: Disk, range: StreamRange): { start: Offset; end: Offset; chunkSize: number } {
   const { start = 0, end = disk.size, chunkSize = 256 * KiB } = range
-  const sound = Number.isSafeInteger(start) && Number.isSafeInteger(end) && start >= 0 && start <= end && end <= disk.size
-  if (!sound) throw new BlockError('EINVAL', `the range ${start}..${end} does not lie inside the disk`, { op: 'stream' })
+  const sound =
+    Number.isSafeInteger(start) && Number.isSafeInteger(end) && start >= 0 && start <= end && end <= disk.size
+  if (!sound)
+    throw new BlockError('EINVAL', `the range ${start}..${end} does not lie inside the disk`, { op: 'stream' })
   if (!Number.isSafeInteger(chunkSize) || chunkSize <= 0) {
     throw new BlockError('EINVAL', `${chunkSize} is no size of a chunk`, { op: 'stream' })
   }
@@ -55,7 +57,8 @@ export function writableStream(disk: Disk, range: StreamRange = {}): WritableStr
   let at = start
   return new WritableStream({
     async write(chunk) {
-      if (chunk.byteLength > end - at) throw new BlockError('ENOSPC', `the stream goes beyond byte ${end}`, { op: 'stream' })
+      if (chunk.byteLength > end - at)
+        throw new BlockError('ENOSPC', `the stream goes beyond byte ${end}`, { op: 'stream' })
       await disk.write(at, chunk, range)
       at += chunk.byteLength
     },

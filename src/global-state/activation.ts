@@ -66,7 +66,10 @@ async function activateOne(call: MainLoopCall, node: NodeState): Promise<void> {
 
 async function inactivateOne(call: MainLoopCall, node: NodeState): Promise<void> {
   if ((cumulative(node).perm & (BLK_PERM_WRITE | BLK_PERM_WRITE_UNCHANGED)) !== 0) {
-    throw new BlockError('EPERM', 'somebody still holds a write permission on it', { node: node.nodeName, op: 'inactivate' })
+    throw new BlockError('EPERM', 'somebody still holds a write permission on it', {
+      node: node.nodeName,
+      op: 'inactivate',
+    })
   }
   if (!node.readOnly) await flushNode(node)
   await node.definition.inactivate?.(node.driverState)

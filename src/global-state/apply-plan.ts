@@ -1,28 +1,33 @@
 // Prepare, commit or abort a plan. Until the commit nothing of the graph is changed, so a failure leaves it bit-identical;
 // the commit is synchronous and cannot fail.
 
-import { BlockError, toBlockError } from '../common/error.js'
+import { assert } from '../common/assert.js'
 import { childRolesFault } from '../common/child-role.js'
+import { BlockError, toBlockError } from '../common/error.js'
 import type { BlockLimits } from '../common/limits.js'
 import { background } from '../io/background.js'
 import type { DrainedSection } from '../io/drained.js'
 import { recomputeGates } from '../io/gates.js'
 import { refreshLength } from '../io/truncate.js'
-import { assert } from '../common/assert.js'
 import type { PreparedChange } from './driver.js'
 import { commitEdges } from './edge.js'
+import { computeLimits } from './limits.js'
 import type { MainLoopCall } from './main-loop.js'
 import type { EdgeState, NodeState } from './node-state.js'
 import { computePermissions, type PermissionUpdate } from './permission-update.js'
 import type { GraphPlan } from './plan.js'
 import { reaches } from './reachability.js'
-import { computeLimits } from './limits.js'
 
 /**
  * Carries out `plan`: checks roles, cycles and frozen edges, computes permissions, lets drivers veto or prepare, then
  * commits. `quiet`, where given, must cover every node whose edges change. Rejects with the graph as it was.
  */
-export async function applyPlan(call: MainLoopCall, plan: GraphPlan, quiet: DrainedSection | undefined, op: string): Promise<void> {
+export async function applyPlan(
+  call: MainLoopCall,
+  plan: GraphPlan,
+  quiet: DrainedSection | undefined,
+  op: string,
+): Promise<void> {
   if (quiet !== undefined) checkCover(plan, quiet, op)
   checkEdges(plan, op)
   const update = computePermissions(plan)
@@ -42,7 +47,8 @@ export async function applyPlan(call: MainLoopCall, plan: GraphPlan, quiet: Drai
   commit(plan, update, limits)
   // Children before parents, as the last prepared is the first to rely on the others.
   for (const change of prepared.reverse()) change.commit()
-  for (const parent of changedParents(plan)) if (parent.driver.kind === 'filter') background(parent, refreshLength(parent))
+  for (const parent of changedParents(plan))
+    if (parent.driver.kind === 'filter') background(parent, refreshLength(parent))
 }
 
 function commit(plan: GraphPlan, update: PermissionUpdate, limits: ReadonlyMap<NodeState, BlockLimits>): void {
@@ -125,7 +131,8 @@ function refuseFrozen(edge: EdgeState, op: string): void {
 function checkSiblings(plan: GraphPlan, parent: NodeState, op: string): void {
   const children = plan.childrenOf(parent)
   const names = new Set(children.map((edge) => edge.name))
-  if (names.size !== children.length) throw new BlockError('EINVAL', 'two children of one name', { node: parent.nodeName, op })
+  if (names.size !== children.length)
+    throw new BlockError('EINVAL', 'two children of one name', { node: parent.nodeName, op })
   if (!parent.opened) return
   // A filter that is being taken out of the graph loses its child with its last user.
   if (parent.driver.kind === 'filter' && children.length === 0) return

@@ -7,7 +7,7 @@ import type { Bytes } from '../common/io-vector.js'
 import { BLK_PERM_ALL, BLK_PERM_CONSISTENT_READ, type PermissionPair, type Permissions } from '../common/permissions.js'
 import type { Offset } from '../common/units.js'
 import type { Accounting } from '../io/backend/accounting.js'
-import { backendBlockStatus, type BlockStatusOptions } from '../io/backend/block-status.js'
+import { type BlockStatusOptions, backendBlockStatus } from '../io/backend/block-status.js'
 import { backendDiscard } from '../io/backend/discard.js'
 import { backendFlush } from '../io/backend/flush.js'
 import type { RequestOptions } from '../io/backend/perform.js'
@@ -39,7 +39,11 @@ export interface CreateBackendOptions extends Omit<BackendRootOptions, 'name' | 
 }
 
 /** Makes a backend, at `node` where one is given. EEXIST for a name taken, EPERM for permissions that conflict. */
-export function createBackend(main: MainLoop, graph: BlockGraph, options: CreateBackendOptions = {}): Promise<BlockBackend> {
+export function createBackend(
+  main: MainLoop,
+  graph: BlockGraph,
+  options: CreateBackendOptions = {},
+): Promise<BlockBackend> {
   return main.call('createBackend', graph.environment, async () => {
     const { name, perm = BLK_PERM_CONSISTENT_READ, shared = BLK_PERM_ALL, node, ...rootOptions } = options
     if (name !== undefined) graph.reserveName(main, name)
@@ -100,7 +104,8 @@ export class BlockBackend {
   insert(main: MainLoop, node: NodeState): Promise<void> {
     return main.call('BlockBackend.insert', this.graph.environment, async (call) => {
       if (this.root.closed) throw new BlockError('ENODEV', `${this.root.describe()} is closed`, { op: 'insert' })
-      if (this.root.edge !== undefined) throw new BlockError('EBUSY', `${this.root.describe()} has a medium already`, { op: 'insert' })
+      if (this.root.edge !== undefined)
+        throw new BlockError('EBUSY', `${this.root.describe()} has a medium already`, { op: 'insert' })
       const plan = new GraphPlan()
       plan.attach(this.root, node, 'root', BDRV_CHILD_FILTERED | BDRV_CHILD_PRIMARY, this.#wish)
       await applyPlan(call, plan, undefined, 'insert')

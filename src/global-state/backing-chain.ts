@@ -67,7 +67,10 @@ export function freezeBackingChain(main: MainLoop, top: NodeState, base?: NodeSt
   refuseFrozenChain(top, base)
   for (const edge of chainEdges(top, base)) {
     if (edge.node.definition.neverFreeze === true) {
-      throw new BlockError('EPERM', `the link to node '${edge.node.nodeName}' can never be frozen`, { node: edge.parentNode?.nodeName, op: 'freeze' })
+      throw new BlockError('EPERM', `the link to node '${edge.node.nodeName}' can never be frozen`, {
+        node: edge.parentNode?.nodeName,
+        op: 'freeze',
+      })
     }
   }
   for (const edge of chainEdges(top, base)) edge.frozen = true
@@ -76,7 +79,8 @@ export function freezeBackingChain(main: MainLoop, top: NodeState, base?: NodeSt
 /** Undoes {@link freezeBackingChain}; all links must be frozen. */
 export function unfreezeBackingChain(main: MainLoop, top: NodeState, base?: NodeState): void {
   main.check('unfreezeBackingChain', top.environment)
-  for (const edge of chainEdges(top, base)) assert(edge.frozen, `the link to node '${edge.node.nodeName}' is not frozen`)
+  for (const edge of chainEdges(top, base))
+    assert(edge.frozen, `the link to node '${edge.node.nodeName}' is not frozen`)
   for (const edge of chainEdges(top, base)) edge.frozen = false
 }
 
@@ -84,6 +88,9 @@ export function unfreezeBackingChain(main: MainLoop, top: NodeState, base?: Node
 export function refuseFrozenChain(top: NodeState, base?: NodeState): void {
   for (const edge of chainEdges(top, base)) {
     if (!edge.frozen) continue
-    throw new BlockError('EPERM', `the link '${edge.name}' to node '${edge.node.nodeName}' is frozen`, { node: edge.parentNode?.nodeName, op: 'freeze' })
+    throw new BlockError('EPERM', `the link '${edge.name}' to node '${edge.node.nodeName}' is frozen`, {
+      node: edge.parentNode?.nodeName,
+      op: 'freeze',
+    })
   }
 }

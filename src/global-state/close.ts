@@ -17,10 +17,14 @@ import { GraphPlan } from './plan.js'
  */
 export function closeNode(main: MainLoop, graph: BlockGraph, node: NodeState): Promise<void> {
   return main.call('closeNode', graph.environment, async (call) => {
-    if (graph.nodes.get(node.nodeName) !== node) throw new BlockError('ENODEV', 'it is closed already, or about to be', { node: node.nodeName, op: 'close' })
+    if (graph.nodes.get(node.nodeName) !== node)
+      throw new BlockError('ENODEV', 'it is closed already, or about to be', { node: node.nodeName, op: 'close' })
     const user = node.parents.values().next().value
     if (user !== undefined) {
-      throw new BlockError('EBUSY', `it is in use by ${user.parent.describe()} (as '${user.name}')`, { node: node.nodeName, op: 'close' })
+      throw new BlockError('EBUSY', `it is in use by ${user.parent.describe()} (as '${user.name}')`, {
+        node: node.nodeName,
+        op: 'close',
+      })
     }
     refuseBlocked(node)
     refuseFrozenLinks(node)
@@ -30,7 +34,12 @@ export function closeNode(main: MainLoop, graph: BlockGraph, node: NodeState): P
 }
 
 /** Closes `node` if nothing refers to it any more, and then its children likewise. Rejects with the first error, at the end. */
-export async function releaseNode(main: MainLoop, graph: BlockGraph, node: NodeState, call: MainLoopCall): Promise<void> {
+export async function releaseNode(
+  main: MainLoop,
+  graph: BlockGraph,
+  node: NodeState,
+  call: MainLoopCall,
+): Promise<void> {
   const errors: unknown[] = []
   const worklist = [node]
   for (let next = worklist.pop(); next !== undefined; next = worklist.pop()) {
@@ -44,16 +53,28 @@ export async function releaseNode(main: MainLoop, graph: BlockGraph, node: NodeS
 function refuseBlocked(node: NodeState): void {
   if (!node.hasOpBlockers) return
   const [reason] = [...node.opBlockers.values()].flat()
-  throw new BlockError('EBUSY', `it is busy: ${reason?.message ?? 'an operation is blocked'}`, { node: node.nodeName, op: 'close' })
+  throw new BlockError('EBUSY', `it is busy: ${reason?.message ?? 'an operation is blocked'}`, {
+    node: node.nodeName,
+    op: 'close',
+  })
 }
 
 function refuseFrozenLinks(node: NodeState): void {
   const frozen = node.children.find((edge) => edge.frozen)
   if (frozen === undefined) return
-  throw new BlockError('EPERM', `its link '${frozen.name}' to node '${frozen.node.nodeName}' is frozen`, { node: node.nodeName, op: 'close' })
+  throw new BlockError('EPERM', `its link '${frozen.name}' to node '${frozen.node.nodeName}' is frozen`, {
+    node: node.nodeName,
+    op: 'close',
+  })
 }
 
-async function closeOne(main: MainLoop, graph: BlockGraph, node: NodeState, call: MainLoopCall, errors: unknown[]): Promise<NodeState[]> {
+async function closeOne(
+  main: MainLoop,
+  graph: BlockGraph,
+  node: NodeState,
+  call: MainLoopCall,
+  errors: unknown[],
+): Promise<NodeState[]> {
   assert(node.parents.size === 0, `node '${node.nodeName}' is closed while it has parents`)
   const attempt = async (act: () => void | Promise<void>) => {
     try {

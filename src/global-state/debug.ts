@@ -1,10 +1,10 @@
 // Debug points of a chain: the first node along the primary children whose driver has them (blkdebug) takes the call.
 
 import { BlockError } from '../common/error.js'
+import type { BlockDriver } from './driver.js'
 import type { MainLoop } from './main-loop.js'
 import { primaryEdge } from './node-filename.js'
 import type { NodeState } from './node-state.js'
-import type { BlockDriver } from './driver.js'
 
 type DebugPoints = NonNullable<BlockDriver['debug']>
 

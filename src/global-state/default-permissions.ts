@@ -1,6 +1,12 @@
 // What a node asks of a child by default, a pure function of the edge's role (block-api 2.4).
 
-import { BDRV_CHILD_COW, BDRV_CHILD_DATA, BDRV_CHILD_FILTERED, BDRV_CHILD_METADATA, type ChildRole } from '../common/child-role.js'
+import {
+  BDRV_CHILD_COW,
+  BDRV_CHILD_DATA,
+  BDRV_CHILD_FILTERED,
+  BDRV_CHILD_METADATA,
+  type ChildRole,
+} from '../common/child-role.js'
 import { BDRV_O_NO_IO } from '../common/open-flags.js'
 import {
   BLK_PERM_CONSISTENT_READ,
@@ -14,7 +20,11 @@ import type { ChildPermissionContext } from './driver.js'
 const WRITE_AND_RESIZE = BLK_PERM_WRITE | BLK_PERM_RESIZE
 
 /** The permissions of an edge with `role` whose parent is asked for `asked`. */
-export function defaultChildPermissions(role: ChildRole, asked: PermissionPair, context: ChildPermissionContext): PermissionPair {
+export function defaultChildPermissions(
+  role: ChildRole,
+  asked: PermissionPair,
+  context: ChildPermissionContext,
+): PermissionPair {
   if ((role & BDRV_CHILD_FILTERED) !== 0) return { perm: asked.perm, shared: asked.shared }
   if ((role & BDRV_CHILD_COW) !== 0) return cowPermissions(asked, context)
   let { perm, shared } = asked

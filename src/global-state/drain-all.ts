@@ -3,7 +3,7 @@
 
 import type { AsyncContext } from '../common/context-tracker.js'
 import type { BlockDriverState } from '../io/block-node.js'
-import { beginQuiesce, type DrainOptions, DrainedSection, endQuiesce, waitUntilIdle } from '../io/drained.js'
+import { beginQuiesce, DrainedSection, type DrainOptions, endQuiesce, waitUntilIdle } from '../io/drained.js'
 import type { BlockGraph } from './graph.js'
 import type { MainLoop } from './main-loop.js'
 import type { NodeState } from './node-state.js'

@@ -1,8 +1,8 @@
 // How a driver is declared: one exported value. The definition is global state; what `open` returns is its I/O half.
 
+import { assert } from '../common/assert.js'
 import type { BlockSizes } from '../common/block-info.js'
 import type { ChildRole, DriverKind } from '../common/child-role.js'
-import { assert } from '../common/assert.js'
 import type { ErrnoName } from '../common/errno.js'
 import type { BlockLimits } from '../common/limits.js'
 import type { OpenFlags } from '../common/open-flags.js'
@@ -166,7 +166,9 @@ export interface DriverDefinition<S extends OptionSchema = OptionSchema, State =
 export type BlockDriver = DriverDefinition<OptionSchema, unknown>
 
 /** Declares a driver; checks what its types cannot say. */
-export function defineDriver<S extends OptionSchema, State>(definition: DriverDefinition<S, State>): DriverDefinition<S, State> {
+export function defineDriver<S extends OptionSchema, State>(
+  definition: DriverDefinition<S, State>,
+): DriverDefinition<S, State> {
   assert(/^[a-z][a-z0-9-]*$/.test(definition.name), `driver name '${definition.name}' is not well-formed`)
   assert(!(definition.kind === 'filter' && definition.supportsBacking === true), 'a filter has no backing file')
   return definition

@@ -4,8 +4,8 @@
 import { assert } from '../common/assert.js'
 import { BackendRoot } from '../io/backend/root.js'
 import { edgeLinked, edgeUnlinking } from '../io/drained.js'
-import type { EdgeChange } from './plan.js'
 import type { EdgeState, NodeState } from './node-state.js'
+import type { EdgeChange } from './plan.js'
 
 /**
  * Applies edge changes. All pointers move first; then parents of quiesced children are told to stop, and only then

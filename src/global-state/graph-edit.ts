@@ -11,7 +11,8 @@ import { releaseNode } from './close.js'
 import type { BlockGraph } from './graph.js'
 import type { MainLoop } from './main-loop.js'
 import { EdgeState, type NodeState } from './node-state.js'
-import { openDefinition, type OpenSettings } from './open.js'
+import { openDefinition, openRequest } from './open.js'
+import type { OpenSettings } from './open-request.js'
 import { flattenOptions, splitChild } from './options.js'
 import { GraphPlan } from './plan.js'
 import { reaches } from './reachability.js'
@@ -21,7 +22,13 @@ import { reaches } from './reachability.js'
  * stays at its node. `quiet` covers both nodes. `from` closes if nothing refers to it any more. EPERM for a frozen edge or
  * conflicting permissions.
  */
-export function replaceNode(main: MainLoop, graph: BlockGraph, quiet: DrainedSection, from: NodeState, to: NodeState): Promise<void> {
+export function replaceNode(
+  main: MainLoop,
+  graph: BlockGraph,
+  quiet: DrainedSection,
+  from: NodeState,
+  to: NodeState,
+): Promise<void> {
   return main.call('replaceNode', graph.environment, async (call) => {
     const plan = new GraphPlan()
     planReplace(plan, from, to)
@@ -31,7 +38,13 @@ export function replaceNode(main: MainLoop, graph: BlockGraph, quiet: DrainedSec
 }
 
 /** Retargets one edge of a node or root. `quiet` covers its old and new child. */
-export function replaceChild(main: MainLoop, graph: BlockGraph, quiet: DrainedSection, edge: EdgeState, to: NodeState): Promise<void> {
+export function replaceChild(
+  main: MainLoop,
+  graph: BlockGraph,
+  quiet: DrainedSection,
+  edge: EdgeState,
+  to: NodeState,
+): Promise<void> {
   return main.call('replaceChild', graph.environment, async (call) => {
     const from = edge.node
     const plan = new GraphPlan()
@@ -45,7 +58,13 @@ export function replaceChild(main: MainLoop, graph: BlockGraph, quiet: DrainedSe
  * Puts `overlay`, which has no backing file, on top of `top`: `top` becomes its backing file and its parents move to
  * `overlay`. `quiet` covers both. The usual way to take an external snapshot.
  */
-export function appendNode(main: MainLoop, graph: BlockGraph, quiet: DrainedSection, overlay: NodeState, top: NodeState): Promise<void> {
+export function appendNode(
+  main: MainLoop,
+  graph: BlockGraph,
+  quiet: DrainedSection,
+  overlay: NodeState,
+  top: NodeState,
+): Promise<void> {
   return main.call('appendNode', graph.environment, async (call) => {
     if (filterOrCowChild(overlay) !== undefined) {
       throw new BlockError('EINVAL', 'it has a backing file already', { node: overlay.nodeName, op: 'appendNode' })
@@ -74,7 +93,7 @@ export function insertNode(
   return main.call('insertNode', graph.environment, async (call) => {
     assert(quiet.covers(node), `insertNode: the drained section does not cover node '${node.nodeName}'`)
     const flat = insertionOptions(graph, node, options)
-    const request = { main, call, graph, settings, depth: 0, deferPermissions: true }
+    const request = openRequest(main, call, graph, settings, true)
     const inserted = await openDefinition(request, flat, undefined)
     inserted.holds += 1
     try {
@@ -94,7 +113,8 @@ export function insertNode(
 function insertionOptions(graph: BlockGraph, node: NodeState, options: Readonly<Record<string, unknown>>) {
   const flat = flattenOptions(options)
   const driver = typeof flat.driver === 'string' ? graph.registry.find(flat.driver) : undefined
-  if (driver === undefined) throw new BlockError('EINVAL', 'the node to insert needs a known driver', { node: node.nodeName, op: 'insertNode' })
+  if (driver === undefined)
+    throw new BlockError('EINVAL', 'the node to insert needs a known driver', { node: node.nodeName, op: 'insertNode' })
   const name = driver.kind === 'filter' && driver.filteredChildIsBacking !== true ? 'file' : 'backing'
   const { child, reference } = splitChild(flat, name)
   if (reference !== undefined || Object.keys(child).length > 0) return flat
@@ -105,12 +125,16 @@ function insertionOptions(graph: BlockGraph, node: NodeState, options: Readonly<
 export function dropFilter(main: MainLoop, graph: BlockGraph, quiet: DrainedSection, filter: NodeState): Promise<void> {
   return main.call('dropFilter', graph.environment, async (call) => {
     const edge = filterOrCowChild(filter)
-    if (!(edge instanceof EdgeState)) throw new BlockError('EINVAL', 'it has no child to put in its place', { node: filter.nodeName, op: 'dropFilter' })
+    if (!(edge instanceof EdgeState))
+      throw new BlockError('EINVAL', 'it has no child to put in its place', { node: filter.nodeName, op: 'dropFilter' })
     const child = edge.node
     const plan = new GraphPlan()
     planReplace(plan, filter, child)
     for (const left of plan.parentsOf(filter)) {
-      throw new BlockError('EBUSY', `${left.parent.describe()} (as '${left.name}') stays at it`, { node: filter.nodeName, op: 'dropFilter' })
+      throw new BlockError('EBUSY', `${left.parent.describe()} (as '${left.name}') stays at it`, {
+        node: filter.nodeName,
+        op: 'dropFilter',
+      })
     }
     plan.detach(edge)
     await applyPlan(call, plan, quiet, 'dropFilter')
@@ -124,7 +148,13 @@ export function dropFilter(main: MainLoop, graph: BlockGraph, quiet: DrainedSect
 }
 
 /** Sets or (undefined) removes the backing file of `node`. `quiet` covers `node`, the old and the new backing file. */
-export function setBacking(main: MainLoop, graph: BlockGraph, quiet: DrainedSection, node: NodeState, backing: NodeState | undefined): Promise<void> {
+export function setBacking(
+  main: MainLoop,
+  graph: BlockGraph,
+  quiet: DrainedSection,
+  node: NodeState,
+  backing: NodeState | undefined,
+): Promise<void> {
   return main.call('setBacking', graph.environment, async (call) => {
     const old = node.backing
     const former = old?.node
@@ -146,11 +176,25 @@ function refuseWithoutBacking(node: NodeState, op: string): void {
 }
 
 /** Adds `child` to a node whose driver allows children to come and go. `quiet` covers both. */
-export function addChild(main: MainLoop, graph: BlockGraph, quiet: DrainedSection, parent: NodeState, child: NodeState): Promise<EdgeState> {
+export function addChild(
+  main: MainLoop,
+  graph: BlockGraph,
+  quiet: DrainedSection,
+  parent: NodeState,
+  child: NodeState,
+): Promise<EdgeState> {
   return main.call('addChild', graph.environment, async (call) => {
     const { definition } = parent
-    if (definition.addChild === undefined) throw new BlockError('ENOTSUP', `driver '${definition.name}' takes no further child`, { node: parent.nodeName, op: 'addChild' })
-    if (child.parents.size > 0) throw new BlockError('EINVAL', `node '${child.nodeName}' has a parent already`, { node: parent.nodeName, op: 'addChild' })
+    if (definition.addChild === undefined)
+      throw new BlockError('ENOTSUP', `driver '${definition.name}' takes no further child`, {
+        node: parent.nodeName,
+        op: 'addChild',
+      })
+    if (child.parents.size > 0)
+      throw new BlockError('EINVAL', `node '${child.nodeName}' has a parent already`, {
+        node: parent.nodeName,
+        op: 'addChild',
+      })
     const { name, role } = definition.addChild(parent.driverState, child)
     const plan = new GraphPlan()
     const edge = plan.attach(parent, child, name, role)
@@ -160,11 +204,22 @@ export function addChild(main: MainLoop, graph: BlockGraph, quiet: DrainedSectio
 }
 
 /** Removes a child of a node whose driver allows it. `quiet` covers both. */
-export function delChild(main: MainLoop, graph: BlockGraph, quiet: DrainedSection, parent: NodeState, edge: EdgeState): Promise<void> {
+export function delChild(
+  main: MainLoop,
+  graph: BlockGraph,
+  quiet: DrainedSection,
+  parent: NodeState,
+  edge: EdgeState,
+): Promise<void> {
   return main.call('delChild', graph.environment, async (call) => {
     const { definition } = parent
-    if (definition.delChild === undefined) throw new BlockError('ENOTSUP', `driver '${definition.name}' gives no child up`, { node: parent.nodeName, op: 'delChild' })
-    if (edge.parentNode !== parent || !edge.linked) throw new BlockError('EINVAL', `'${edge.name}' is no child of it`, { node: parent.nodeName, op: 'delChild' })
+    if (definition.delChild === undefined)
+      throw new BlockError('ENOTSUP', `driver '${definition.name}' gives no child up`, {
+        node: parent.nodeName,
+        op: 'delChild',
+      })
+    if (edge.parentNode !== parent || !edge.linked)
+      throw new BlockError('EINVAL', `'${edge.name}' is no child of it`, { node: parent.nodeName, op: 'delChild' })
     definition.delChild(parent.driverState, edge)
     const child = edge.node
     const plan = new GraphPlan()
@@ -184,4 +239,3 @@ export function planReplace(plan: GraphPlan, from: NodeState, to: NodeState): vo
     plan.retarget(edge, to)
   }
 }
-

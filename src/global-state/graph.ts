@@ -9,9 +9,9 @@ import { createEnvironment, type IoEnvironment } from '../io/environment.js'
 import type { BlockBackend } from './backend.js'
 import { type BlockDriver, DriverRegistry } from './driver.js'
 import { MainLoop, MainLoopGate } from './main-loop.js'
+import { type NamePolicy, sameFolderPolicy } from './name-policy.js'
 import { isWellFormedNodeName } from './node-name.js'
 import type { NodeState } from './node-state.js'
-import { type NamePolicy, sameFolderPolicy } from './name-policy.js'
 
 /** How a graph is made. */
 export interface BlockGraphOptions {
@@ -92,7 +92,11 @@ export class BlockGraph {
       return `#block${String(this.#generated).padStart(3, '0')}`
     }
     if (!isWellFormedNodeName(name)) {
-      throw new BlockError('EINVAL', `${quoteOutside(name)} is no node name: a letter, then letters, digits, '-', '.', '_', 31 at most`, { op: 'name' })
+      throw new BlockError(
+        'EINVAL',
+        `${quoteOutside(name)} is no node name: a letter, then letters, digits, '-', '.', '_', 31 at most`,
+        { op: 'name' },
+      )
     }
     if (this.#reserved.has(name) || this.#nodes.has(name) || this.findBackend(name) !== undefined) {
       throw new BlockError('EEXIST', `the name ${quoteOutside(name)} is taken`, { op: 'name' })

@@ -13,7 +13,10 @@ export function makeEmpty(main: MainLoop, graph: BlockGraph, edge: EdgeState): P
   return main.call('makeEmpty', graph.environment, async () => {
     const { node } = edge
     if ((edge.perm & (BLK_PERM_WRITE | BLK_PERM_WRITE_UNCHANGED)) === 0) {
-      throw new BlockError('EPERM', `${edge.parent.describe()} may not write it`, { node: node.nodeName, op: 'makeEmpty' })
+      throw new BlockError('EPERM', `${edge.parent.describe()} may not write it`, {
+        node: node.nodeName,
+        op: 'makeEmpty',
+      })
     }
     if (node.definition.makeEmpty === undefined) throw unsupported(node, 'makeEmpty')
     await node.definition.makeEmpty(node.driverState)

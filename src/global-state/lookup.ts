@@ -14,7 +14,8 @@ export function findNode(graph: BlockGraph, name: string): NodeState | undefined
 export function lookupNode(graph: BlockGraph, name: string): NodeState {
   const backend = graph.findBackend(name)
   if (backend === undefined) return graph.node(name)
-  if (backend.node === undefined) throw new BlockError('ENOMEDIUM', `backend ${quoteOutside(name)} has no medium`, { op: 'lookup' })
+  if (backend.node === undefined)
+    throw new BlockError('ENOMEDIUM', `backend ${quoteOutside(name)} has no medium`, { op: 'lookup' })
   return backend.node
 }
 

@@ -20,10 +20,14 @@ export type NamePolicy = (found: FoundName) => void | Promise<void>
 /** Refuses protocol prefixes, absolute names and names that leave the image's folder. */
 export const sameFolderPolicy: NamePolicy = (found) => {
   const refuse = (why: string) => {
-    throw new BlockError('EACCES', `${found.use} ${quoteOutside(found.name)} named by the image is not opened: ${why}`, {
-      op: 'open',
-      hint: 'give the child in the options, or open the graph with another namePolicy',
-    })
+    throw new BlockError(
+      'EACCES',
+      `${found.use} ${quoteOutside(found.name)} named by the image is not opened: ${why}`,
+      {
+        op: 'open',
+        hint: 'give the child in the options, or open the graph with another namePolicy',
+      },
+    )
   }
   for (const char of found.name) if (char.charCodeAt(0) < 0x20) refuse('it holds control characters')
   if (/^[^/\\]*:/.test(found.name)) refuse('it has a protocol prefix')
@@ -33,6 +37,10 @@ export const sameFolderPolicy: NamePolicy = (found) => {
 /** Allows every plain file name; refuses protocol prefixes and `json:`. */
 export const plainNamesPolicy: NamePolicy = (found) => {
   if (/^[^/\\]*:/.test(found.name)) {
-    throw new BlockError('EACCES', `${found.use} ${quoteOutside(found.name)} named by the image has a protocol prefix`, { op: 'open' })
+    throw new BlockError(
+      'EACCES',
+      `${found.use} ${quoteOutside(found.name)} named by the image has a protocol prefix`,
+      { op: 'open' },
+    )
   }
 }

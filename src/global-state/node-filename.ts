@@ -1,8 +1,8 @@
 // The file name of a node (block-api 2.9): the exact name of its primary child where nothing else decides what is seen, else a
 // `json:` name that says it all.
 
-import { filterOrCowChild } from '../io/block-node.js'
 import { BDRV_CHILD_PRIMARY } from '../common/child-role.js'
+import { filterOrCowChild } from '../io/block-node.js'
 import type { EdgeState, NodeState } from './node-state.js'
 import { readOptions } from './option-schema.js'
 import { formatJsonFilename } from './option-text.js'
@@ -44,12 +44,15 @@ export function nodeDirname(node: NodeState): string | undefined {
 
 function strongOptions(node: NodeState): string[] {
   const strong = node.definition.strongOptions ?? []
-  return Object.keys(node.explicitOptions).filter((key) => strong.some((name) => key === name || (name.endsWith('.') && key.startsWith(name))))
+  return Object.keys(node.explicitOptions).filter((key) =>
+    strong.some((name) => key === name || (name.endsWith('.') && key.startsWith(name))),
+  )
 }
 
 function ownDriverOptions(node: NodeState): FlatOptions {
   const own: Record<string, OptionScalar> = {}
-  for (const [key, value] of Object.entries(node.options)) if (Object.hasOwn(node.definition.options, key)) own[key] = value
+  for (const [key, value] of Object.entries(node.options))
+    if (Object.hasOwn(node.definition.options, key)) own[key] = value
   return own
 }
 

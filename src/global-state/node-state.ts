@@ -2,11 +2,11 @@
 // names and flags; everybody else sees the read-only views of io/block-node.ts.
 
 import { BDRV_CHILD_FILTERED, type ChildRole } from '../common/child-role.js'
+import { type BlockLimits, defaultLimits } from '../common/limits.js'
 import type { BlockOpType } from '../common/op-types.js'
 import { BDRV_O_INACTIVE, BDRV_O_RDWR, type OpenFlags } from '../common/open-flags.js'
 import type { DetectZeroes } from '../common/option-names.js'
 import { BLK_PERM_ALL, type Permissions } from '../common/permissions.js'
-import { type BlockLimits, defaultLimits } from '../common/limits.js'
 import { background } from '../io/background.js'
 import type { BlockChild, BlockDriverState, DriverTraits, ParentHooks } from '../io/block-node.js'
 import type { IoEnvironment } from '../io/environment.js'
@@ -148,7 +148,8 @@ export class NodeState implements BlockDriverState, ParentHooks {
   }
 
   resized(edge: BlockChild): void {
-    if (this.driver.kind !== 'filter' || edge.name === undefined || this.closed) return
+    // What shows all of a child has the child's length.
+    if ((edge.role & BDRV_CHILD_FILTERED) === 0 || this.closed || !this.opened) return
     background(this, refreshLength(this))
   }
 

@@ -24,7 +24,12 @@ export function unblockOp(main: MainLoop, node: NodeState, op: BlockOpType, reas
 }
 
 /** Blocks every operation but those in `except`. */
-export function blockAllOps(main: MainLoop, node: NodeState, reason: BlockReason, except: readonly BlockOpType[] = []): void {
+export function blockAllOps(
+  main: MainLoop,
+  node: NodeState,
+  reason: BlockReason,
+  except: readonly BlockOpType[] = [],
+): void {
   for (const op of BLOCK_OP_TYPES) if (!except.includes(op)) blockOp(main, node, op, reason)
 }
 

@@ -2,15 +2,21 @@
 
 import { assert } from '../common/assert.js'
 import { BDRV_CHILD_COW, type ChildRole } from '../common/child-role.js'
-import { BlockError } from '../common/error.js'
 import type { ErrnoName } from '../common/errno.js'
-import { BDRV_O_ALLOW_RDWR, BDRV_O_AUTO_RDONLY, BDRV_O_NO_BACKING, BDRV_O_RDWR, type OpenFlags } from '../common/open-flags.js'
+import { BlockError } from '../common/error.js'
+import {
+  BDRV_O_ALLOW_RDWR,
+  BDRV_O_AUTO_RDONLY,
+  BDRV_O_NO_BACKING,
+  BDRV_O_RDWR,
+  type OpenFlags,
+} from '../common/open-flags.js'
 import type { IoEnvironment } from '../io/environment.js'
 import { applyPlan } from './apply-plan.js'
 import { releaseNode } from './close.js'
 import type { BlockDriver, OpenContext } from './driver.js'
 import type { EdgeState, NodeState } from './node-state.js'
-import { type OpenRequest, openDefinition } from './open.js'
+import type { OpenRequest } from './open-request.js'
 import { type FlatOptions, flattenOptions, splitChild } from './options.js'
 import { GraphPlan } from './plan.js'
 
@@ -65,7 +71,8 @@ export class OpenNodeContext implements OpenContext {
   applyAutoReadOnly(code: ErrnoName, message: string): void {
     const node = this.#node
     if (node.readOnly) return
-    if ((node.openFlags & BDRV_O_AUTO_RDONLY) === 0) throw new BlockError(code, message, { node: node.nodeName, op: 'open' })
+    if ((node.openFlags & BDRV_O_AUTO_RDONLY) === 0)
+      throw new BlockError(code, message, { node: node.nodeName, op: 'open' })
     node.openFlags &= ~(BDRV_O_RDWR | BDRV_O_ALLOW_RDWR)
     node.options = { ...node.options, 'read-only': true }
   }
@@ -109,7 +116,10 @@ export class OpenNodeContext implements OpenContext {
       .map(([key]) => key)
     if (left === undefined) return
     const { driver, nodeName } = this.#node
-    throw new BlockError('EINVAL', `${driver.kind} driver '${driver.name}' does not support the option '${left}'`, { node: nodeName, op: 'open' })
+    throw new BlockError('EINVAL', `${driver.kind} driver '${driver.name}' does not support the option '${left}'`, {
+      node: nodeName,
+      op: 'open',
+    })
   }
 
   /** Ends the context. */
@@ -117,7 +127,11 @@ export class OpenNodeContext implements OpenContext {
     this.#live = false
   }
 
-  async #childNode(name: string, role: ChildRole, defaults: Record<string, unknown>): Promise<{ node: NodeState; inline: boolean }> {
+  async #childNode(
+    name: string,
+    role: ChildRole,
+    defaults: Record<string, unknown>,
+  ): Promise<{ node: NodeState; inline: boolean }> {
     const { graph } = this.#request
     if (name === 'file' && this.#probedFile !== undefined) {
       const node = this.#probedFile
@@ -130,15 +144,19 @@ export class OpenNodeContext implements OpenContext {
     if (typeof split.reference === 'string') return { node: graph.node(split.reference), inline: false }
     const options = { ...flattenOptions(defaults), ...split.child }
     if (Object.keys(options).length === 0) {
-      throw new BlockError('EINVAL', `driver '${this.#node.driver.name}' needs a child '${name}'`, { node: this.nodeName, op: 'open' })
+      throw new BlockError('EINVAL', `driver '${this.#node.driver.name}' needs a child '${name}'`, {
+        node: this.nodeName,
+        op: 'open',
+      })
     }
     return { node: await this.#open(options, role), inline: true }
   }
 
   #open(options: FlatOptions, role: ChildRole): Promise<NodeState> {
     const { parentFlags, parentOptions } = { parentFlags: this.#node.openFlags, parentOptions: this.#node.options }
-    const settings = (role & BDRV_CHILD_COW) !== 0 ? { ...this.#request.settings, probe: false } : this.#request.settings
+    const settings =
+      (role & BDRV_CHILD_COW) !== 0 ? { ...this.#request.settings, probe: false } : this.#request.settings
     const request = { ...this.#request, settings, depth: this.#request.depth + 1, deferPermissions: false }
-    return openDefinition(request, options, { parentKind: this.#node.driver.kind, parentFlags, parentOptions, role })
+    return request.open(request, options, { parentKind: this.#node.driver.kind, parentFlags, parentOptions, role })
   }
 }

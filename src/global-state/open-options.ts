@@ -26,7 +26,10 @@ export const GENERIC_OPTIONS = {
   'cache.direct': flagOption({ default: false, description: 'bypass the host page cache' }),
   'cache.no-flush': flagOption({ default: false, description: 'ignore flush requests to the disk' }),
   discard: enumOption(['off', 'ignore', 'on', 'unmap'], { default: 'ignore', description: 'honour discard requests' }),
-  'detect-zeroes': enumOption(DETECT_ZEROES_MODES, { default: 'off', description: 'turn writes of zeroes into zero writes' }),
+  'detect-zeroes': enumOption(DETECT_ZEROES_MODES, {
+    default: 'off',
+    description: 'turn writes of zeroes into zero writes',
+  }),
   'force-share': flagOption({ default: false, description: 'let others do what they like with the image' }),
 } as const
 
@@ -71,7 +74,10 @@ export function inheritedFlags(from: Inheritance): OpenFlags {
 }
 
 /** Reads the generic options out of `flat`; `rest` is what belongs to the driver and to children. */
-export function readGenericOptions(flat: FlatOptions, where: { driver: string; node: string | undefined }): { values: GenericOptions; rest: FlatOptions } {
+export function readGenericOptions(
+  flat: FlatOptions,
+  where: { driver: string; node: string | undefined },
+): { values: GenericOptions; rest: FlatOptions } {
   const { values, rest } = readOptions(GENERIC_OPTIONS, flat, where)
   const refuse = (message: string) => {
     throw new BlockError('EINVAL', message, { node: where.node, op: 'open' })

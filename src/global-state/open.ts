@@ -2,17 +2,17 @@
 // any point closes what was opened on the way and leaves the graph as it was.
 
 import { assert } from '../common/assert.js'
+import { childRolesFault } from '../common/child-role.js'
 import { BlockError, quoteOutside, toBlockError } from '../common/error.js'
+import { pathHasProtocol } from '../common/filename.js'
 import { MAX_LENGTH } from '../common/limits.js'
 import { BDRV_O_PROTOCOL } from '../common/open-flags.js'
-import { pathHasProtocol } from '../common/filename.js'
-import { childRolesFault } from '../common/child-role.js'
 import { recomputeGates } from '../io/gates.js'
 import { applyPlan } from './apply-plan.js'
 import { releaseNode } from './close.js'
+import { fitDrainAll } from './drain-all.js'
 import type { BlockDriver } from './driver.js'
 import type { BlockGraph } from './graph.js'
-import { fitDrainAll } from './drain-all.js'
 import { computeLimits } from './limits.js'
 import type { MainLoop, MainLoopCall } from './main-loop.js'
 import { NodeState } from './node-state.js'
@@ -25,32 +25,12 @@ import {
   inheritOptions,
   readGenericOptions,
 } from './open-options.js'
+import type { OpenRequest, OpenSettings } from './open-request.js'
 import { readOptions } from './option-schema.js'
 import { parseJsonFilename } from './option-text.js'
 import { type FlatOptions, flattenOptions, type OptionScalar } from './options.js'
 import { GraphPlan } from './plan.js'
 import { probeFormat } from './probe.js'
-
-/** How a node is opened, besides its options. */
-export interface OpenSettings {
-  /** Guess the format where no `driver` is given. Off by default: a guest can write any header into a raw image. */
-  probe?: boolean
-  /** Open for metadata only, as an inspecting tool does (`BDRV_O_NO_IO`), or with other extra flags. */
-  flags?: number
-  signal?: AbortSignal
-}
-
-/** What a definition is opened for. */
-export interface OpenRequest {
-  main: MainLoop
-  call: MainLoopCall
-  graph: BlockGraph
-  settings: OpenSettings
-  /** Nesting of inline definitions; long chains give the stack a rest now and then. */
-  depth: number
-  /** Leave the driver's own wishes for its children to a plan that follows (insertion of a filter). */
-  deferPermissions: boolean
-}
 
 /**
  * Opens a node from `options` (nested objects or dotted keys): `driver`, `node-name`, the generic options, the driver's
@@ -65,15 +45,30 @@ export function openNode(
   settings: OpenSettings = {},
 ): Promise<NodeState> {
   return main.call('openNode', graph.environment, async (call) => {
-    const request: OpenRequest = { main, call, graph, settings, depth: 0, deferPermissions: false }
+    const request = openRequest(main, call, graph, settings)
     const node = await openDefinition(request, flattenOptions(options), undefined)
     node.holds += 1
     return node
   })
 }
 
+/** The request at the top of an open. `deferPermissions` leaves the node's wishes to a plan that follows. */
+export function openRequest(
+  main: MainLoop,
+  call: MainLoopCall,
+  graph: BlockGraph,
+  settings: OpenSettings,
+  deferPermissions = false,
+): OpenRequest {
+  return { main, call, graph, settings, depth: 0, deferPermissions, open: openDefinition }
+}
+
 /** Opens an inline definition. The node returned has no hold: whoever asked links it or releases it. */
-export async function openDefinition(request: OpenRequest, given: FlatOptions, from: Inheritance | undefined): Promise<NodeState> {
+export async function openDefinition(
+  request: OpenRequest,
+  given: FlatOptions,
+  from: Inheritance | undefined,
+): Promise<NodeState> {
   const { main, graph } = request
   if (request.depth % 32 === 31) await Promise.resolve()
   const flat = mergeJsonFilename(from === undefined ? given : inheritOptions(given, from))
@@ -112,7 +107,12 @@ export async function openDefinition(request: OpenRequest, given: FlatOptions, f
   }
 }
 
-async function openDriver(request: OpenRequest, node: NodeState, context: OpenNodeContext, values: Record<string, unknown>): Promise<void> {
+async function openDriver(
+  request: OpenRequest,
+  node: NodeState,
+  context: OpenNodeContext,
+  values: Record<string, unknown>,
+): Promise<void> {
   const { call } = request
   const opened = await node.definition.open(context, values)
   node.io = opened.io
@@ -152,7 +152,8 @@ function register(request: OpenRequest, node: NodeState, drainAllDepth: number):
 
 async function askLength(node: NodeState): Promise<number> {
   const length = await node.io.length()
-  if (length > MAX_LENGTH) throw new BlockError('EFBIG', `its length exceeds ${MAX_LENGTH} bytes`, { node: node.nodeName, op: 'open' })
+  if (length > MAX_LENGTH)
+    throw new BlockError('EFBIG', `its length exceeds ${MAX_LENGTH} bytes`, { node: node.nodeName, op: 'open' })
   assert(Number.isSafeInteger(length) && length >= 0, `driver ${node.driver.name} reports the length ${length}`)
   return length
 }
@@ -164,7 +165,11 @@ async function undoOpen(request: OpenRequest, node: NodeState, context: OpenNode
     try {
       await node.definition.close?.(node.driverState)
     } catch (thrown) {
-      graph.trace.emit('background-error', { node: node.nodeName, message: 'close after a failed open failed', error: thrown })
+      graph.trace.emit('background-error', {
+        node: node.nodeName,
+        message: 'close after a failed open failed',
+        error: thrown,
+      })
     }
   }
   const children = node.children.map((edge) => edge.node)
@@ -211,10 +216,14 @@ async function chooseDriver(request: OpenRequest, flat: FlatOptions, inherited: 
 
 /** The protocol driver of a file name: by its prefix, else `file`. */
 function protocolFor(graph: BlockGraph, filename: FlatOptions[string] | undefined): BlockDriver {
-  const prefix = typeof filename === 'string' && pathHasProtocol(filename) ? filename.slice(0, filename.indexOf(':')) : undefined
+  const prefix =
+    typeof filename === 'string' && pathHasProtocol(filename) ? filename.slice(0, filename.indexOf(':')) : undefined
   const driver = prefix === undefined ? graph.registry.find('file') : graph.registry.findProtocol(prefix)
   if (driver !== undefined) return driver
-  const what = prefix === undefined ? "the driver 'file' is not among the drivers of this graph" : `unknown protocol ${quoteOutside(prefix)}`
+  const what =
+    prefix === undefined
+      ? "the driver 'file' is not among the drivers of this graph"
+      : `unknown protocol ${quoteOutside(prefix)}`
   throw new BlockError('EINVAL', what, { op: 'open' })
 }
 

@@ -71,7 +71,11 @@ export function cumulative(node: NodeState): PermissionPair {
   return { perm, shared }
 }
 
-function cumulativePermissions(plan: GraphPlan, node: NodeState, permissionsOf: (edge: EdgeState) => PermissionPair): PermissionPair {
+function cumulativePermissions(
+  plan: GraphPlan,
+  node: NodeState,
+  permissionsOf: (edge: EdgeState) => PermissionPair,
+): PermissionPair {
   let perm = 0
   let shared = BLK_PERM_ALL
   for (const edge of plan.parentsOf(node)) {
@@ -83,7 +87,12 @@ function cumulativePermissions(plan: GraphPlan, node: NodeState, permissionsOf: 
 }
 
 /** What `node` asks of the child at `edge` when its own users ask for `sum`. */
-export function childPermissions(plan: GraphPlan, node: NodeState, edge: EdgeState, sum: PermissionPair): PermissionPair {
+export function childPermissions(
+  plan: GraphPlan,
+  node: NodeState,
+  edge: EdgeState,
+  sum: PermissionPair,
+): PermissionPair {
   const flags = plan.flagsOf(node)
   const inactive = (flags & BDRV_O_INACTIVE) !== 0
   const child = plan.targetOf(edge)
@@ -106,17 +115,26 @@ function* wishes(plan: GraphPlan): Generator<EdgeState> {
   }
 }
 
-function checkNode(plan: GraphPlan, node: NodeState, sum: PermissionPair, permissionsOf: (edge: EdgeState) => PermissionPair): void {
+function checkNode(
+  plan: GraphPlan,
+  node: NodeState,
+  sum: PermissionPair,
+  permissionsOf: (edge: EdgeState) => PermissionPair,
+): void {
   checkConflicts(plan, node, sum, permissionsOf)
   const writes = sum.perm & (BLK_PERM_WRITE | BLK_PERM_WRITE_UNCHANGED)
   if (writes === 0) return
   const flags = plan.flagsOf(node)
   if ((flags & BDRV_O_RDWR) === 0 || (flags & BDRV_O_INACTIVE) !== 0) {
     const why = (flags & BDRV_O_INACTIVE) !== 0 ? 'inactive' : 'read-only'
-    throw new BlockError('EPERM', `${userOf(plan, node, writes, permissionsOf)} needs ${permissionNames(writes)}, but the node is ${why}`, {
-      node: node.nodeName,
-      op: 'permissions',
-    })
+    throw new BlockError(
+      'EPERM',
+      `${userOf(plan, node, writes, permissionsOf)} needs ${permissionNames(writes)}, but the node is ${why}`,
+      {
+        node: node.nodeName,
+        op: 'permissions',
+      },
+    )
   }
   const { length, limits } = node.state
   if (node.opened && (sum.perm & BLK_PERM_RESIZE) === 0 && length % limits.requestAlignment !== 0) {
@@ -129,7 +147,12 @@ function checkNode(plan: GraphPlan, node: NodeState, sum: PermissionPair, permis
 }
 
 /** For every two users a and b: what b does must be shared by a. Looked at per permission, so it is linear in the users. */
-function checkConflicts(plan: GraphPlan, node: NodeState, sum: PermissionPair, permissionsOf: (edge: EdgeState) => PermissionPair): void {
+function checkConflicts(
+  plan: GraphPlan,
+  node: NodeState,
+  sum: PermissionPair,
+  permissionsOf: (edge: EdgeState) => PermissionPair,
+): void {
   const contested = sum.perm & ~sum.shared
   if (contested === 0) return
   const edges = [...plan.parentsOf(node)]
@@ -152,7 +175,12 @@ function conflict(node: NodeState, user: EdgeState, denier: EdgeState, bit: Perm
   )
 }
 
-function userOf(plan: GraphPlan, node: NodeState, perm: Permissions, permissionsOf: (edge: EdgeState) => PermissionPair): string {
+function userOf(
+  plan: GraphPlan,
+  node: NodeState,
+  perm: Permissions,
+  permissionsOf: (edge: EdgeState) => PermissionPair,
+): string {
   for (const edge of plan.parentsOf(node)) {
     if ((permissionsOf(edge).perm & perm) !== 0) return `${edge.parent.describe()} (as '${edge.name}')`
   }

@@ -7,7 +7,7 @@ import type { OpenFlags } from '../common/open-flags.js'
 import type { PermissionPair } from '../common/permissions.js'
 import type { ParentHooks } from '../io/block-node.js'
 import type { PreparedChange } from './driver.js'
-import { EdgeState, NodeState } from './node-state.js'
+import { EdgeState, type NodeState } from './node-state.js'
 
 /** A proposed change of one edge. */
 export type EdgeChange =

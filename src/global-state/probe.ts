@@ -9,7 +9,7 @@ import { read } from '../io/read.js'
 import { releaseNode } from './close.js'
 import type { BlockDriver } from './driver.js'
 import { EdgeState, type NodeState } from './node-state.js'
-import { type OpenRequest, openDefinition } from './open.js'
+import type { OpenRequest } from './open-request.js'
 import { type FlatOptions, splitChild } from './options.js'
 
 /** A guess: the driver, its options, and the file node that was opened to look (without a hold, unless it is named). */
@@ -20,7 +20,11 @@ export interface ProbeResult {
 }
 
 /** The format driver with the highest score for `header`; `raw` where nobody claims it. */
-export function guessFormat(drivers: readonly BlockDriver[], header: Uint8Array, filename: string): BlockDriver | undefined {
+export function guessFormat(
+  drivers: readonly BlockDriver[],
+  header: Uint8Array,
+  filename: string,
+): BlockDriver | undefined {
   let best: BlockDriver | undefined
   let bestScore = 0
   for (const driver of drivers) {
@@ -43,7 +47,7 @@ export async function probeFormat(request: OpenRequest, flat: FlatOptions): Prom
   const file =
     typeof reference === 'string'
       ? graph.node(reference)
-      : await openDefinition({ ...request, depth: request.depth + 1 }, child, {
+      : await request.open({ ...request, depth: request.depth + 1 }, child, {
           parentKind: 'format',
           parentFlags: 0,
           parentOptions: own,

@@ -7,7 +7,13 @@ import { BDRV_O_INACTIVE, BDRV_O_NO_BACKING, BDRV_O_NO_IO, BDRV_O_RDWR, type Ope
 import type { DetectZeroes } from '../common/option-names.js'
 import type { BlockGraph } from './graph.js'
 import type { EdgeState, NodeState } from './node-state.js'
-import { effectiveOptions, flagsFromOptions, GENERIC_OPTIONS, inheritOptions, readGenericOptions } from './open-options.js'
+import {
+  effectiveOptions,
+  flagsFromOptions,
+  GENERIC_OPTIONS,
+  inheritOptions,
+  readGenericOptions,
+} from './open-options.js'
 import { readOptions } from './option-schema.js'
 import { type FlatOptions, flattenOptions, type OptionScalar, splitChild } from './options.js'
 
@@ -75,15 +81,23 @@ function makeEntry(graph: BlockGraph, pending: Pending): { entry: ReopenEntry; c
   const where = { driver: node.driver.name, node: node.nodeName }
   const { own, links, inline } = takeChildren(graph, node, pending.given, pending.keepOld)
   refuseFixed(node, own)
-  const explicit: FlatOptions = pending.keepOld ? { ...node.explicitOptions, ...own } : { ...fixedOptions(node), ...own }
-  const now = pending.parent === undefined ? inheritFromOwner(node, explicit) : inheritFrom(explicit, pending.parent, pending.role)
+  const explicit: FlatOptions = pending.keepOld
+    ? { ...node.explicitOptions, ...own }
+    : { ...fixedOptions(node), ...own }
+  const now =
+    pending.parent === undefined
+      ? inheritFromOwner(node, explicit)
+      : inheritFrom(explicit, pending.parent, pending.role)
   // What it inherited from an owner that is gone stays in force.
   const inherited = pending.keepOld ? { ...node.options, ...now } : now
   const { values, rest } = readGenericOptions(inherited, where)
   const driver = readOptions(node.definition.options, rest, where)
   const [left] = Object.keys(driver.rest)
   if (left !== undefined) {
-    throw new BlockError('EINVAL', `driver '${node.driver.name}' does not support the option '${left}'`, { node: node.nodeName, op: 'reopen' })
+    throw new BlockError('EINVAL', `driver '${node.driver.name}' does not support the option '${left}'`, {
+      node: node.nodeName,
+      op: 'reopen',
+    })
   }
   const kept = node.openFlags & (BDRV_O_INACTIVE | BDRV_O_NO_IO | BDRV_O_NO_BACKING)
   const flags = flagsFromOptions(values, kept)
@@ -117,7 +131,8 @@ function takeChildren(graph: BlockGraph, node: NodeState, given: FlatOptions, ke
     own = split.own
     const role = edge?.role ?? BDRV_CHILD_COW
     if (split.reference === null) {
-      if (name !== 'backing') throw new BlockError('EINVAL', `child '${name}' cannot be taken away`, { node: node.nodeName, op: 'reopen' })
+      if (name !== 'backing')
+        throw new BlockError('EINVAL', `child '${name}' cannot be taken away`, { node: node.nodeName, op: 'reopen' })
       if (edge !== undefined) links.push({ name, role, edge, to: undefined })
     } else if (split.reference !== undefined) {
       const to = graph.node(split.reference)
@@ -125,16 +140,27 @@ function takeChildren(graph: BlockGraph, node: NodeState, given: FlatOptions, ke
     } else if (edge !== undefined && edge.node.inheritsFrom === node) {
       inline.push({ node: edge.node, given: split.child, role })
     } else if (Object.keys(split.child).length > 0) {
-      throw new BlockError('EINVAL', `child '${name}' is a node of its own: reopen that`, { node: node.nodeName, op: 'reopen' })
+      throw new BlockError('EINVAL', `child '${name}' is a node of its own: reopen that`, {
+        node: node.nodeName,
+        op: 'reopen',
+      })
     } else if (name === 'backing' && edge !== undefined && !keepOld) {
-      throw new BlockError('EINVAL', "'backing' must be given, since the node has one", { node: node.nodeName, op: 'reopen' })
+      throw new BlockError('EINVAL', "'backing' must be given, since the node has one", {
+        node: node.nodeName,
+        op: 'reopen',
+      })
     }
   }
   return { own, links, inline }
 }
 
 function inheritFrom(explicit: FlatOptions, parent: ReopenEntry, role: ChildRole): FlatOptions {
-  return inheritOptions(explicit, { parentKind: parent.node.driver.kind, parentFlags: parent.flags, parentOptions: parent.effective, role })
+  return inheritOptions(explicit, {
+    parentKind: parent.node.driver.kind,
+    parentFlags: parent.flags,
+    parentOptions: parent.effective,
+    role,
+  })
 }
 
 /** A node reopened on its own still inherits from the node whose options made it. */
@@ -142,7 +168,12 @@ function inheritFromOwner(node: NodeState, explicit: FlatOptions): FlatOptions {
   const owner = node.inheritsFrom
   const edge = owner?.children.find((child) => child.node === node)
   if (owner === undefined || edge === undefined) return explicit
-  return inheritOptions(explicit, { parentKind: owner.driver.kind, parentFlags: owner.openFlags, parentOptions: owner.options, role: edge.role })
+  return inheritOptions(explicit, {
+    parentKind: owner.driver.kind,
+    parentFlags: owner.openFlags,
+    parentOptions: owner.options,
+    role: edge.role,
+  })
 }
 
 function fixedOptions(node: NodeState): FlatOptions {
@@ -173,7 +204,14 @@ function changedOptions(old: Record<string, unknown>, now: Record<string, unknow
 
 function refuseUnchangeable(node: NodeState, changed: readonly string[]): void {
   const mutable = node.definition.mutableOptions ?? []
-  const fixed = changed.find((name) => node.definition.reopen === undefined || !mutable.some((key) => name === key || (key.endsWith('.') && name.startsWith(key))))
+  const fixed = changed.find(
+    (name) =>
+      node.definition.reopen === undefined ||
+      !mutable.some((key) => name === key || (key.endsWith('.') && name.startsWith(key))),
+  )
   if (fixed === undefined) return
-  throw new BlockError('EINVAL', `driver '${node.driver.name}' cannot change the option '${fixed}' of an open node`, { node: node.nodeName, op: 'reopen' })
+  throw new BlockError('EINVAL', `driver '${node.driver.name}' cannot change the option '${fixed}' of an open node`, {
+    node: node.nodeName,
+    op: 'reopen',
+  })
 }

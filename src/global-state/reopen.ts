@@ -23,13 +23,22 @@ export type { ReopenRequest } from './reopen-queue.js'
  * default. `quiet` covers the nodes named. On failure everything is as before. EINVAL for an option that cannot change,
  * EPERM for permissions that would conflict, and what drivers report.
  */
-export function reopenNodes(main: MainLoop, graph: BlockGraph, quiet: DrainedSection, requests: readonly ReopenRequest[]): Promise<void> {
+export function reopenNodes(
+  main: MainLoop,
+  graph: BlockGraph,
+  quiet: DrainedSection,
+  requests: readonly ReopenRequest[],
+): Promise<void> {
   return main.call('reopenNodes', graph.environment, async (call) => {
     for (const { node } of requests) {
-      if (!quiet.covers(node)) throw new BlockError('EINVAL', 'it is not drained', { node: node.nodeName, op: 'reopen' })
+      if (!quiet.covers(node))
+        throw new BlockError('EINVAL', 'it is not drained', { node: node.nodeName, op: 'reopen' })
     }
     const queue = queueReopen(graph, requests)
-    const section = await drained(...queue.map((entry) => entry.node), ...queue.flatMap((entry) => entry.links.flatMap(linkNodes)))
+    const section = await drained(
+      ...queue.map((entry) => entry.node),
+      ...queue.flatMap((entry) => entry.links.flatMap(linkNodes)),
+    )
     const former = queue.flatMap((entry) => entry.links.map((link) => link.edge?.node))
     try {
       for (const { node } of queue) if (!node.readOnly && !node.inactive) await flushNode(node)
@@ -37,7 +46,10 @@ export function reopenNodes(main: MainLoop, graph: BlockGraph, quiet: DrainedSec
       for (const entry of queue) planEntry(plan, entry)
       await applyPlan(call, plan, section, 'reopen')
       // A driver may have other limits with its new options, such as those of direct I/O.
-      for (const [node, limits] of computeLimits(new GraphPlan(), queue.map((entry) => entry.node))) {
+      for (const [node, limits] of computeLimits(
+        new GraphPlan(),
+        queue.map((entry) => entry.node),
+      )) {
         node.state.limits = limits
         recomputeGates(node.state)
       }
@@ -49,7 +61,13 @@ export function reopenNodes(main: MainLoop, graph: BlockGraph, quiet: DrainedSec
 }
 
 /** Reopens one node read-only or read-write, everything else kept. */
-export function reopenReadOnly(main: MainLoop, graph: BlockGraph, quiet: DrainedSection, node: NodeState, readOnly: boolean): Promise<void> {
+export function reopenReadOnly(
+  main: MainLoop,
+  graph: BlockGraph,
+  quiet: DrainedSection,
+  node: NodeState,
+  readOnly: boolean,
+): Promise<void> {
   return reopenNodes(main, graph, quiet, [{ node, options: { 'read-only': readOnly }, keepOld: true }])
 }
 

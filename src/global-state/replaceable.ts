@@ -24,7 +24,10 @@ export function nodeToReplace(graph: BlockGraph, parent: NodeState, name: string
   const node = graph.node(name)
   refuseBlockedOp(node, 'replace')
   if (!canReplace(parent, node)) {
-    throw new BlockError('EINVAL', `node ${quoteOutside(name)} may show other data and cannot be replaced`, { node: parent.nodeName, op: 'replace' })
+    throw new BlockError('EINVAL', `node ${quoteOutside(name)} may show other data and cannot be replaced`, {
+      node: parent.nodeName,
+      op: 'replace',
+    })
   }
   return node
 }

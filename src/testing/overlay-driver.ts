@@ -35,7 +35,10 @@ export const overlayDriver = defineDriver({
   async open(context, options) {
     const clusterSize = options['cluster-size']
     if (!isPowerOfTwo(clusterSize)) {
-      throw new BlockError('EINVAL', `cluster-size ${clusterSize} is no power of two`, { node: context.nodeName, op: 'open' })
+      throw new BlockError('EINVAL', `cluster-size ${clusterSize} is no power of two`, {
+        node: context.nodeName,
+        op: 'open',
+      })
     }
     const backing = context.hasChild('backing') ? await context.child('backing', BDRV_CHILD_COW) : undefined
     const { node } = context
@@ -100,7 +103,8 @@ async function readAll(state: OverlayState, parts: readonly { offset: Offset; pa
 
 function readBacking(state: OverlayState, offset: Offset, into: Bytes): Completion {
   const backing = state.backing()
-  const available = backing === undefined ? 0 : Math.min(into.byteLength, Math.max(backing.node.state.length - offset, 0))
+  const available =
+    backing === undefined ? 0 : Math.min(into.byteLength, Math.max(backing.node.state.length - offset, 0))
   if (available < into.byteLength) zeroBytes(into, available)
   return backing === undefined || available === 0 ? undefined : read(backing, offset, sliceBytes(into, 0, available))
 }
@@ -141,7 +145,12 @@ function partialClusters(state: OverlayState, offset: Offset, bytes: number): nu
   return [...partial].filter((index) => !state.clusters.has(index))
 }
 
-async function fillAndStore(state: OverlayState, missing: readonly number[], offset: Offset, data: Bytes): Promise<void> {
+async function fillAndStore(
+  state: OverlayState,
+  missing: readonly number[],
+  offset: Offset,
+  data: Bytes,
+): Promise<void> {
   for (const index of missing) {
     const copy = new Uint8Array(state.clusterSize)
     await readBacking(state, index * state.clusterSize, copy)
