@@ -12,9 +12,24 @@ import type { NodeState } from './node-state.js'
 export class DrainAllSection extends DrainedSection {
   readonly #graph: BlockGraph
 
-  constructor(graph: BlockGraph, context?: AsyncContext) {
+  private constructor(graph: BlockGraph, context?: AsyncContext) {
     super([], context)
     this.#graph = graph
+  }
+
+  /** Quiesces every node and waits until nothing is in flight. See {@link drainAll}, which asks for the token. */
+  static async beginAll(graph: BlockGraph, options: DrainOptions): Promise<DrainAllSection> {
+    graph.drainAllDepth += 1
+    beginQuiesce(graph.nodes.values())
+    try {
+      await waitForAll(graph, options)
+    } catch (thrown) {
+      graph.drainAllDepth -= 1
+      endQuiesce(graph.nodes.values())
+      throw thrown
+    }
+    graph.trace.emit('drain-begin', { nodes: [...graph.nodes.keys()] })
+    return new DrainAllSection(graph, graph.environment.tracker?.current())
   }
 
   override covers(node: BlockDriverState): boolean {
@@ -31,19 +46,7 @@ export class DrainAllSection extends DrainedSection {
 
 /** Waits until nothing is in flight anywhere in the graph; it stays so until the section is ended. Does not flush. */
 export function drainAll(main: MainLoop, graph: BlockGraph, options: DrainOptions = {}): Promise<DrainAllSection> {
-  return main.call('drainAll', graph.environment, async () => {
-    graph.drainAllDepth += 1
-    beginQuiesce(graph.nodes.values())
-    try {
-      await waitForAll(graph, options)
-    } catch (thrown) {
-      graph.drainAllDepth -= 1
-      endQuiesce(graph.nodes.values())
-      throw thrown
-    }
-    graph.trace.emit('drain-begin', { nodes: [...graph.nodes.keys()] })
-    return new DrainAllSection(graph, graph.environment.tracker?.current())
-  })
+  return main.call('drainAll', graph.environment, () => DrainAllSection.beginAll(graph, options))
 }
 
 /** Nodes may come and go during the wait, so it is over only when a look at all present ones finds them idle. */

@@ -15,10 +15,14 @@ const LETTERS: Record<PermissionName, string> = {
 }
 
 const DOT_STYLES: Record<DriverKind, string> = {
-  format: 'shape=box, style=filled, fillcolor="#dce9f7"',
-  protocol: 'shape=cylinder, style=filled, fillcolor="#e3f3dc"',
-  filter: 'shape=hexagon, style="filled,dashed", fillcolor="#fdf3d0"',
+  format: 'shape=box, style=filled, color="#3f6a99", fillcolor="#e6effa"',
+  protocol: 'shape=cylinder, style=filled, color="#4d8a3a", fillcolor="#e9f5e3"',
+  filter: 'shape=box, style="rounded,filled,dashed", color="#a8842c", fillcolor="#fdf5da"',
 }
+
+const DOT_ROOT = 'shape=box, style="rounded,filled", color="#7c4d93", fillcolor="#f3eaf8"'
+const DOT_DRAINED = ', color="#c62828", penwidth=3'
+const DOT_LEGEND = 'r read   w write<br/>u write unchanged   s resize'
 
 const MERMAID_SHAPES: Record<DriverKind, readonly [string, string]> = {
   format: ['["', '"]'],
@@ -28,27 +32,24 @@ const MERMAID_SHAPES: Record<DriverKind, readonly [string, string]> = {
 
 /** The graph in the language of Graphviz. */
 export function graphToDot(graph: GraphDescription): string {
+  // Graphviz knows the widths of Helvetica; who draws the picture may have a wider font, which the margins allow for.
   const lines = [
     'digraph blockgraph {',
-    '  rankdir=TB',
-    '  node [fontname="sans-serif", fontsize=11]',
-    '  edge [fontname="sans-serif", fontsize=9]',
+    '  graph [rankdir=TB, pad=0.2, nodesep=0.4, ranksep=0.45, fontname="Helvetica,Arial,sans-serif"]',
+    '  node [fontname="Helvetica,Arial,sans-serif", fontsize=12, margin="0.25,0.1"]',
+    '  edge [fontname="Helvetica,Arial,sans-serif", fontsize=9, color="#555555", arrowsize=0.7]',
+    `  label=<<font point-size="8" color="#777777">${DOT_LEGEND}</font>>`,
   ]
-  for (const root of graph.roots) {
-    lines.push(
-      `  ${dotText([root.id])} [label=${dotText(rootLines(root))}, shape=box, style="rounded,filled", fillcolor="#f0e6f6"]`,
-    )
-  }
+  for (const root of graph.roots) lines.push(`  ${dotId(root.id)} [label=${dotLabel(rootLines(root))}, ${DOT_ROOT}]`)
   for (const node of graph.nodes) {
-    const drained = node.quiesceCounter > 0 ? ', color="#c62828", fontcolor="#c62828", penwidth=3' : ''
-    lines.push(`  ${dotText([node.id])} [label=${dotText(nodeLines(node))}, ${DOT_STYLES[node.kind]}${drained}]`)
+    const drained = node.quiesceCounter > 0 ? DOT_DRAINED : ''
+    lines.push(`  ${dotId(node.id)} [label=${dotLabel(nodeLines(node))}, ${DOT_STYLES[node.kind]}${drained}]`)
   }
   for (const edge of graph.edges) {
     const quiesced = edge.quiesced ? ', color="#c62828"' : ''
     const frozen = edge.frozen ? ', style=bold, arrowhead=box' : ''
-    lines.push(
-      `  ${dotText([edge.from])} -> ${dotText([edge.to])} [label=${dotText(edgeLines(edge))}${quiesced}${frozen}]`,
-    )
+    const label = dotLabel(edgeLines(edge), ' align="left"')
+    lines.push(`  ${dotId(edge.from)} -> ${dotId(edge.to)} [label=${label}${quiesced}${frozen}]`)
   }
   return `${lines.join('\n')}\n}\n`
 }
@@ -100,7 +101,7 @@ function nodeLines(node: NodeDescription): string[] {
 
 function edgeLines(edge: EdgeDescription): string[] {
   const marks = `${edge.frozen ? ' frozen' : ''}${edge.quiesced ? ' quiesced' : ''}`
-  return [edge.name + marks, `${letters(edge.perm)}|share ${letters(edge.shared)}`]
+  return [edge.name + marks, `uses ${letters(edge.perm)}`, `shares ${letters(edge.shared)}`]
 }
 
 function letters(permissions: readonly PermissionName[]): string {
@@ -112,9 +113,19 @@ function lastPart(name: string): string {
   return name.length > 40 ? `…${name.slice(-39)}` : name
 }
 
-function dotText(lines: readonly string[]): string {
-  const escaped = lines.map((line) => printable(line).replaceAll('\\', '\\\\').replaceAll('"', '\\"'))
-  return `"${escaped.join('\\n')}"`
+function dotId(id: string): string {
+  return `"${printable(id).replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`
+}
+
+/** The first line in bold, the others smaller and paler. */
+function dotLabel([first = '', ...others]: readonly string[], align = ''): string {
+  const small = others.map((line) => `<font point-size="9" color="#444444">${dotText(line)}</font><br${align}/>`)
+  return `<<b>${dotText(first)}</b><br${align}/>${small.join('')}>`
+}
+
+function dotText(line: string): string {
+  // An empty pair of tags is an error in Graphviz.
+  return (printable(line) || '-').replace(/[&<>"]/g, (char) => `&#${char.charCodeAt(0)};`)
 }
 
 function mermaidText(lines: readonly string[]): string {
@@ -122,12 +133,17 @@ function mermaidText(lines: readonly string[]): string {
   return escaped.join('<br/>')
 }
 
-/** Control characters and lone halves of a pair would end a line or the whole picture. */
+/** Control characters, lone halves of a pair and what XML knows no character for would end a line or the whole picture. */
 function printable(text: string): string {
   let out = ''
   for (const char of text) {
     const point = char.codePointAt(0) ?? 0
-    const bad = point < 0x20 || (point >= 0x7f && point < 0xa0) || (point >= 0xd800 && point < 0xe000)
+    const bad =
+      point < 0x20 ||
+      (point >= 0x7f && point < 0xa0) ||
+      (point >= 0xd800 && point < 0xe000) ||
+      point === 0xfffe ||
+      point === 0xffff
     out += bad ? '\ufffd' : char
   }
   return out

@@ -28,13 +28,31 @@ export class DrainedSection {
   readonly #context: AsyncContext | undefined
   #ended = false
 
-  /** Made by {@link drainedNodes} and by drain-all only: the nodes have been quiesced and are idle. */
-  constructor(nodes: readonly BlockDriverState[], context?: AsyncContext) {
+  /** The nodes have been quiesced and are idle: only {@link DrainedSection.begin} and drain-all can say so. */
+  protected constructor(nodes: readonly BlockDriverState[], context?: AsyncContext) {
     this.nodes = nodes
     this.#context = context
     if (context === undefined) return
     context.openSections ??= new Set()
     context.openSections.add(this)
+  }
+
+  /** Quiesces `list` and waits until nothing is in flight there. See {@link drainedNodes}. */
+  static async begin(list: Iterable<BlockDriverState>, options: DrainOptions = {}): Promise<DrainedSection> {
+    const nodes = [...new Set(list)]
+    assert(nodes.length > 0, 'a drained section needs a node')
+    const environment = environmentOf(nodes)
+    const context = environment.tracker?.current()
+    refuseInsideRequest(environment, nodes, context)
+    beginQuiesce(nodes)
+    try {
+      await waitUntilIdle(nodes, options)
+    } catch (error) {
+      endQuiesce(nodes)
+      throw error
+    }
+    if (environment.trace.active) environment.trace.emit('drain-begin', { nodes: namesOf(nodes) })
+    return new DrainedSection(nodes, context)
   }
 
   get ended(): boolean {
@@ -75,24 +93,8 @@ export function drained(...nodes: BlockDriverState[]): Promise<DrainedSection> {
  * As {@link drained}, for any number of nodes of one graph. A begin that fails or is aborted leaves everything as it was.
  * EDEADLK at once where context tracking sees it called from inside a request.
  */
-export async function drainedNodes(
-  list: Iterable<BlockDriverState>,
-  options: DrainOptions = {},
-): Promise<DrainedSection> {
-  const nodes = [...new Set(list)]
-  assert(nodes.length > 0, 'a drained section needs a node')
-  const environment = environmentOf(nodes)
-  const context = environment.tracker?.current()
-  refuseInsideRequest(environment, nodes, context)
-  beginQuiesce(nodes)
-  try {
-    await waitUntilIdle(nodes, options)
-  } catch (error) {
-    endQuiesce(nodes)
-    throw error
-  }
-  if (environment.trace.active) environment.trace.emit('drain-begin', { nodes: namesOf(nodes) })
-  return new DrainedSection(nodes, context)
+export function drainedNodes(list: Iterable<BlockDriverState>, options: DrainOptions = {}): Promise<DrainedSection> {
+  return DrainedSection.begin(list, options)
 }
 
 /**

@@ -70,7 +70,7 @@ async function carefulRead(state: RequestState, offset: Offset, into: Bytes, fla
     await waitForConflicts(request)
     const padded = pad(state, offset, into)
     if (copies) await readWithCopy(state, padded.offset, padded.data, flags)
-    else await readDriver(state, padded.offset, padded.data)
+    else await readDriver(state, padded.offset, padded.data, flags)
   } catch (error) {
     throw nodeError(error, state.node, 'read')
   } finally {

@@ -26,19 +26,25 @@ import { bounceLimit, gatherPart, hasTooManyBuffers, transferLimit } from './fra
 /** Flags of a write that may reach a driver. */
 const DRIVER_WRITE_FLAGS = BDRV_REQ_FUA | BDRV_REQ_WRITE_UNCHANGED
 
-/** Reads an aligned range. What lies behind the end of the node reads as zeroes. */
-export async function readDriver(state: RequestState, offset: Offset, into: Bytes): Promise<void> {
+/** Reads an aligned range. What lies behind the end of the node reads as zeroes. `flags` go as far as the driver has them. */
+export async function readDriver(
+  state: RequestState,
+  offset: Offset,
+  into: Bytes,
+  flags: RequestFlags = 0,
+): Promise<void> {
   const { limits, length } = state
+  const wanted = flags & state.readFlags
   const present = Math.min(Math.max(length - offset, 0), into.byteLength)
   const asked = Math.min(alignUp(present, limits.requestAlignment), into.byteLength)
   const most = transferLimit(limits)
   for (let at = 0; at < asked; at += most) {
     const end = Math.min(at + most, asked)
     const part = sliceBytes(into, at, end)
-    if (!hasTooManyBuffers(limits, part)) await callRead(state, offset + at, part)
+    if (!hasTooManyBuffers(limits, part)) await callRead(state, offset + at, part, wanted)
     else {
       const flat = new Uint8Array(end - at)
-      await callRead(state, offset + at, flat)
+      await callRead(state, offset + at, flat, wanted)
       copyBytes(into, flat, at)
     }
   }
@@ -167,8 +173,8 @@ async function writeBounce(
   }
 }
 
-function callRead(state: RequestState, offset: Offset, into: Bytes): Completion {
-  return nested(() => state.node.io.read(offset, into, 0))
+function callRead(state: RequestState, offset: Offset, into: Bytes, flags: RequestFlags): Completion {
+  return nested(() => state.node.io.read(offset, into, flags))
 }
 
 function callWrite(state: RequestState, offset: Offset, data: Bytes, flags: RequestFlags): Completion {

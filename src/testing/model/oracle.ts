@@ -113,8 +113,10 @@ export function foreseeReopen(model: GraphModel, names: readonly string[], readO
     for (let name = work.shift(); name !== undefined; name = work.shift()) {
       const node = after.node(name)
       const owner = node.owner === undefined ? undefined : after.nodes.get(node.owner)
-      const owned = owner?.children.some((edge) => edge.to === name) === true
-      node.readOnly = node.explicitReadOnly ?? (owned && owner !== undefined ? owner.readOnly : node.readOnly)
+      const link = owner?.children.find((edge) => edge.to === name)
+      // A backing file is read-only unless it was told otherwise.
+      const inherited = link === undefined ? undefined : link.name === 'backing' || owner?.readOnly
+      node.readOnly = node.explicitReadOnly ?? inherited ?? node.readOnly
       if (node.forceShare && !node.readOnly) refuse('EINVAL')
       for (const edge of node.children) if (after.node(edge.to).owner === name && !names.includes(edge.to)) work.push(edge.to)
     }

@@ -17,9 +17,9 @@ import {
 } from '../../../src/common/permissions.js'
 import type { ChildPermissionContext } from '../../../src/global-state/driver.js'
 import { defaultChildPermissions } from '../../../src/global-state/default-permissions.js'
-import { stubNode } from '../../support/stub-graph.js'
+import { stubNode } from '../../support/stub-node.js'
 
-const node = stubNode()
+const node = stubNode('stub', 0)
 const context = (over: Partial<ChildPermissionContext> = {}): ChildPermissionContext => ({
   writable: true,
   inactive: false,

@@ -162,7 +162,8 @@ describe('pictures', () => {
     for (const each of description.nodes) expect(text).toContain(each.name)
     expect(text).toContain('virtio0')
     expect(text).toContain('/images/a "quoted" disk.img')
-    expect(text).toContain('r w|share r')
+    expect(text).toContain('uses r w')
+    expect(text).toContain('shares r')
     expect(text).toContain('drained 1x')
     expect(text).toContain('backing frozen')
     expect(text.filter((line) => line.endsWith('in flight'))).toEqual(['2 in flight', '1 in flight'])
@@ -174,7 +175,7 @@ describe('pictures', () => {
     const text = graphToMermaid(describeGraph(example()))
     expect(text).toContain('n3{{"#35;block001<br/>throttle, 1.5 GiB"}}:::filter')
     expect(text).toContain('n5[("disk-file<br/>file, 1.5 GiB<br/>/images/a #34;quoted#34; disk.img")]:::protocol')
-    expect(text).toContain('n4 ==>|"backing frozen<br/>r#124;share r u"| n6')
+    expect(text).toContain('n4 ==>|"backing frozen<br/>uses r<br/>shares r u"| n6')
     expect(text.match(/:::drained/g)).toHaveLength(1)
   })
 

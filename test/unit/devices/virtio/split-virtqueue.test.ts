@@ -32,7 +32,17 @@ describe('chains that break the rules', () => {
   test('V01 a loop stops after queue-size steps', async () => {
     const machine = new BlkMachine()
     machine.header(0, 0)
+    const engine = Reflect.get(machine.device, 'engine') as { lanes: { queue: { table: Uint32Array } }[] }
+    const queue = engine.lanes[0]?.queue as { table: Uint32Array }
+    let reads = 0
+    queue.table = new Proxy(queue.table, {
+      get: (target, key) => {
+        reads++
+        return target[Number(key)]
+      },
+    })
     await machine.send([header, { address: DATA, length: 512, flags: VIRTQ_DESC_F_NEXT, next: 1 }])
+    expect(reads).toBe(16 * 4)
     expect(machine.usedElement(0)).toEqual({ id: 0, length: 0 })
     await expectBroken(machine, /loop/)
   })

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { BLK_PERM_WRITE_UNCHANGED } from '../../../../src/common/permissions.js'
+import { BDRV_REQ_PREFETCH } from '../../../../src/common/request.js'
 import { isAllocated } from '../../../../src/io/block-status.js'
 import { overlayDriver } from '../../../../src/testing/overlay-driver.js'
 import { storageDriver, storageOf } from '../../../../src/testing/storage/memory-storage.js'
@@ -38,6 +39,15 @@ describe('copy-on-read', () => {
     expect((await isAllocated(top, 65_536, 65_536)).allocated).toBe(true)
     expect((await isAllocated(top, 0, 65_536)).allocated).toBe(false)
     expect(await close()).toBe(0)
+  })
+
+  it('only keeps, and leaves the buffer alone, for a prefetch', async () => {
+    const { graph, backend, close } = await openChain()
+    const into = new Uint8Array(1000)
+    await backend.read(70_000, into, { flags: BDRV_REQ_PREFETCH })
+    expect(into.every((byte) => byte === 0)).toBe(true)
+    expect((await isAllocated(graph.node('top'), 65_536, 65_536)).allocated).toBe(true)
+    await close()
   })
 
   it('reads without keeping what lies below the bottom', async () => {
