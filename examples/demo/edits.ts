@@ -89,7 +89,12 @@ async function copyNode(
   draw: () => Promise<void>,
 ): Promise<void> {
   const source = await createBackend(main, graph, { name: 'copy-from', node: from, holdWhileDrained: false })
-  const target = await createBackend(main, graph, { name: 'copy-to', node: to, perm: BLK_PERM_WRITE, holdWhileDrained: false })
+  const target = await createBackend(main, graph, {
+    name: 'copy-to',
+    node: to,
+    perm: BLK_PERM_WRITE,
+    holdWhileDrained: false,
+  })
   try {
     for (let at = 0; at < source.length; ) {
       const { bytes } = await blockStatusAbove(from, undefined, at, Math.min(source.length - at, MiB))

@@ -97,7 +97,14 @@ export class Guest {
 
   report(): GuestReport {
     const latencies = Float64Array.from(this.#latencies).sort()
-    return { requests: this.requests, reads: this.#reads, writes: this.#writes, bytes: this.#moved, ms: this.#ms, latencies }
+    return {
+      requests: this.requests,
+      reads: this.#reads,
+      writes: this.#writes,
+      bytes: this.#moved,
+      ms: this.#ms,
+      latencies,
+    }
   }
 
   close(): Promise<void> {
@@ -112,12 +119,10 @@ export class Guest {
         const range = this.#chooseRange()
         const began = performance.now()
         this.#locked.add(range.piece)
-        if (this.#random() % 10 < 6) await this.#readRange(range, buffer.subarray(0, range.bytes))
-        else await this.#writeRange(range, buffer.subarray(0, range.bytes))
+        const isRead = this.#random() % 10 < 6
+        await (isRead ? this.#read(range, buffer) : this.#write(range, buffer))
         this.#locked.delete(range.piece)
-        this.#latencies.push(performance.now() - began)
-        this.#moved += range.bytes
-        this.#milestones.get(this.requests)?.()
+        this.#count(isRead, range.bytes, performance.now() - began)
       }
     } finally {
       // One that fails stops the others, so that the failure is told at once.
@@ -125,17 +130,25 @@ export class Guest {
     }
   }
 
-  async #readRange({ offset }: Range, into: Uint8Array): Promise<void> {
+  async #read({ offset, bytes }: Range, buffer: Uint8Array): Promise<void> {
+    const into = buffer.subarray(0, bytes)
     await this.#disk.read(offset, into)
     this.#compare(offset, into)
-    this.#reads += 1
   }
 
-  async #writeRange({ offset }: Range, data: Uint8Array): Promise<void> {
+  async #write({ offset, bytes }: Range, buffer: Uint8Array): Promise<void> {
+    const data = buffer.subarray(0, bytes)
     for (let at = 0; at < data.byteLength; at += 64) data[at] = this.#random()
     await this.#disk.write(offset, data)
     this.#expected.set(data, offset)
-    this.#writes += 1
+  }
+
+  #count(isRead: boolean, bytes: number, ms: number): void {
+    if (isRead) this.#reads += 1
+    else this.#writes += 1
+    this.#moved += bytes
+    this.#latencies.push(ms)
+    this.#milestones.get(this.requests)?.()
   }
 
   #compare(offset: number, data: Uint8Array): void {

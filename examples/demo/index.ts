@@ -20,7 +20,9 @@ async function main(): Promise<void> {
   await rm(folder, { recursive: true, force: true })
   await mkdir(folder, { recursive: true })
   const content = await buildImage(image, replacement, IMAGE_SIZE)
-  console.log(`image    ${image}: ${content.files} files of this project, ${content.archiveBytes} bytes; a pattern; a hole`)
+  console.log(
+    `image    ${image}: ${content.files} files of this project, ${content.archiveBytes} bytes; a pattern; a hole`,
+  )
 
   const graph = createGraph()
   const notices = new Set<string>()
@@ -37,14 +39,20 @@ async function main(): Promise<void> {
   await closeAll(graph, backend)
 
   const digest = await digestFile(replacement)
-  if (digest !== guest.expectedDigest()) throw new BlockError('EIO', `${replacement} does not hold what the guest wrote`)
+  if (digest !== guest.expectedDigest())
+    throw new BlockError('EIO', `${replacement} does not hold what the guest wrote`)
   console.log(`verified every byte through the ring and in ${replacement} (sha256 ${digest.slice(0, 16)}...)`)
   for (const notice of notices) console.log(`note     ${notice}`)
   console.log(`pictures ${join(folder, '*.svg')}`)
 }
 
 /** Runs the guest and changes the graph under it. The pictures show the graph between and inside the edits. */
-async function editUnderLoad(graph: BlockGraph, guest: Guest, folder: string, replacement: string): Promise<TimedEdit[]> {
+async function editUnderLoad(
+  graph: BlockGraph,
+  guest: Guest,
+  folder: string,
+  replacement: string,
+): Promise<TimedEdit[]> {
   const draw = (name: string) => drawGraph(graph, join(folder, name))
   const load = guest.run()
   // A load that fails ends the demo, whatever it waits for.

@@ -19,7 +19,10 @@ export function printTable(report: GuestReport, { read, write, flush }: Accounti
     ['rate', `${Math.round((requests * 1000) / ms)} requests/s, ${megabytes} MiB/s`],
     ['latency', `p50 ${at(0.5)}, p99 ${at(0.99)}, p99.9 ${at(0.999)}`],
     ['drains', edits.map((edit) => `${edit.what} ${edit.ms.toFixed(1)} ms`).join(', ')],
-    ['backend', `${read.operations} reads, ${write.operations} writes, ${flush.operations} flushes, ${read.failed + write.failed} failed`],
+    [
+      'backend',
+      `${read.operations} reads, ${write.operations} writes, ${flush.operations} flushes, ${read.failed + write.failed} failed`,
+    ],
   ]
   for (const [name, value] of rows) console.log(`${name.padEnd(8)} ${value}`)
 }

@@ -20,6 +20,9 @@ const DOT_STYLES: Record<DriverKind, string> = {
   filter: 'shape=box, style="rounded,filled,dashed", color="#a8842c", fillcolor="#fdf5da"',
 }
 
+// Graphviz knows its widths, and hosts that do not have it show DejaVu Sans, which is as wide: text fits its box wherever it
+// is drawn. A list of fonts would be measured as Times.
+const DOT_FONT = 'Verdana'
 const DOT_ROOT = 'shape=box, style="rounded,filled", color="#7c4d93", fillcolor="#f3eaf8"'
 const DOT_DRAINED = ', color="#c62828", penwidth=3'
 const DOT_LEGEND = 'r read   w write<br/>u write unchanged   s resize'
@@ -32,12 +35,11 @@ const MERMAID_SHAPES: Record<DriverKind, readonly [string, string]> = {
 
 /** The graph in the language of Graphviz. */
 export function graphToDot(graph: GraphDescription): string {
-  // Graphviz knows the widths of Helvetica; who draws the picture may have a wider font, which the margins allow for.
   const lines = [
     'digraph blockgraph {',
-    '  graph [rankdir=TB, pad=0.2, nodesep=0.4, ranksep=0.45, fontname="Helvetica,Arial,sans-serif"]',
-    '  node [fontname="Helvetica,Arial,sans-serif", fontsize=12, margin="0.25,0.1"]',
-    '  edge [fontname="Helvetica,Arial,sans-serif", fontsize=9, color="#555555", arrowsize=0.7]',
+    `  graph [rankdir=TB, pad=0.2, nodesep=0.4, ranksep=0.45, fontname="${DOT_FONT}"]`,
+    `  node [fontname="${DOT_FONT}", fontsize=11, margin="0.15,0.08"]`,
+    `  edge [fontname="${DOT_FONT}", fontsize=8, color="#555555", arrowsize=0.7]`,
     `  label=<<font point-size="8" color="#777777">${DOT_LEGEND}</font>>`,
   ]
   for (const root of graph.roots) lines.push(`  ${dotId(root.id)} [label=${dotLabel(rootLines(root))}, ${DOT_ROOT}]`)
@@ -48,7 +50,7 @@ export function graphToDot(graph: GraphDescription): string {
   for (const edge of graph.edges) {
     const quiesced = edge.quiesced ? ', color="#c62828"' : ''
     const frozen = edge.frozen ? ', style=bold, arrowhead=box' : ''
-    const label = dotLabel(edgeLines(edge), ' align="left"')
+    const label = dotEdgeLabel(edgeLines(edge))
     lines.push(`  ${dotId(edge.from)} -> ${dotId(edge.to)} [label=${label}${quiesced}${frozen}]`)
   }
   return `${lines.join('\n')}\n}\n`
@@ -118,9 +120,19 @@ function dotId(id: string): string {
 }
 
 /** The first line in bold, the others smaller and paler. */
-function dotLabel([first = '', ...others]: readonly string[], align = ''): string {
-  const small = others.map((line) => `<font point-size="9" color="#444444">${dotText(line)}</font><br${align}/>`)
-  return `<<b>${dotText(first)}</b><br${align}/>${small.join('')}>`
+function dotLabel(lines: readonly string[]): string {
+  return `<${dotLines(lines)}>`
+}
+
+/** As a table of one cell, to stand left-aligned and clear of the edge. */
+function dotEdgeLabel(lines: readonly string[]): string {
+  const cell = `<td align="left" balign="left">${dotLines(lines)}</td>`
+  return `<<table border="0" cellspacing="0" cellpadding="3"><tr>${cell}</tr></table>>`
+}
+
+function dotLines([first = '', ...others]: readonly string[]): string {
+  const small = others.map((line) => `<br/><font point-size="8" color="#444444">${dotText(line)}</font>`)
+  return `<b>${dotText(first)}</b>${small.join('')}`
 }
 
 function dotText(line: string): string {

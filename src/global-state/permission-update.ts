@@ -136,8 +136,10 @@ function checkNode(
       },
     )
   }
+  // Users who only ask for less are never refused: they may be on their way out.
+  const gained = writes & ~cumulative(node).perm
   const { length, limits } = node.state
-  if (node.opened && (sum.perm & BLK_PERM_RESIZE) === 0 && length % limits.requestAlignment !== 0) {
+  if (gained !== 0 && node.opened && (sum.perm & BLK_PERM_RESIZE) === 0 && length % limits.requestAlignment !== 0) {
     throw new BlockError(
       'EPERM',
       `its length ${length} is no multiple of the request alignment ${limits.requestAlignment}: writing needs the resize permission too`,

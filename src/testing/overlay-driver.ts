@@ -202,10 +202,15 @@ async function hideBacking(state: OverlayState, from: Offset, to: Offset): Promi
   const { clusterSize, clusters } = state
   const end = Math.min(to, state.backing()?.node.state.length ?? 0)
   const partial = Math.floor(from / clusterSize)
-  if (from < end && from % clusterSize !== 0 && !clusters.has(partial)) {
-    const copy = new Uint8Array(clusterSize)
-    await readBacking(state, partial * clusterSize, copy)
-    clusters.set(partial, copy.fill(0, from % clusterSize))
+  if (from % clusterSize !== 0) {
+    // A cluster that was copied up whole holds what lay behind the end in the backing file.
+    let cluster = clusters.get(partial)
+    if (cluster === undefined && from < end) {
+      cluster = new Uint8Array(clusterSize)
+      await readBacking(state, partial * clusterSize, cluster)
+      clusters.set(partial, cluster)
+    }
+    cluster?.fill(0, from % clusterSize)
   }
   for (let index = Math.ceil(from / clusterSize); index * clusterSize < end; index++) clusters.set(index, null)
 }

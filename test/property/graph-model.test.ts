@@ -3,7 +3,8 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { graphModelProperty } from '../../src/testing/model/property.js'
-import { replayGraphRun } from '../../src/testing/model/run.js'
+import { graphCommands } from '../../src/testing/arbitraries/graph-commands.js'
+import { readyTest, replayGraphRun, replayScheduler, runGraphModel } from '../../src/testing/model/run.js'
 import { regressions } from './graph-model-regressions.js'
 
 /** Runs of one block; blocks have seeds of their own, so that a report names a short one. */
@@ -27,7 +28,7 @@ describe('graph model', () => {
       await fc.assert(property, { seed, numRuns: Math.ceil(RUNS * scale), endOnFailure: false })
       // Runs in which nothing happens prove nothing.
       expect(seen.requests).toBeGreaterThan(seen.runs * 3)
-      expect(seen.edits).toBeGreaterThan(seen.runs * 10)
+      expect(seen.edits).toBeGreaterThan(seen.runs * 8)
       expect(seen.steps).toBeGreaterThan(seen.runs * 40)
     },
     120_000,
@@ -36,4 +37,15 @@ describe('graph model', () => {
 
 describe('runs that failed once', () => {
   it.each(regressions)('$why', ({ commands, order }) => replayGraphRun(commands, order))
+  it('are replayed from what a failure prints', async () => {
+    const world: { order: number[] } = { order: [] }
+    const commands = fc.sample(graphCommands(), { seed: 1, numRuns: 1 })[0] ?? []
+    const first = replayScheduler([])
+    await runGraphModel(commands, first)
+    world.order = first.order()
+    const second = replayScheduler(world.order)
+    await runGraphModel(commands, second)
+    expect(second.order()).toEqual(world.order)
+    expect(readyTest(commands, world.order)).toContain('replayGraphRun(')
+  })
 })

@@ -112,8 +112,7 @@ export class VirtioBlkDevice implements VirtioTransport {
   /** Sets bits of the status; 0 begins a reset, which is complete when the status reads 0. */
   writeStatus(value: number): void {
     if (value === 0) {
-      // It cannot fail; the driver looks at the status to see that it is done.
-      void this.reset()
+      this.beginReset()
       return
     }
     if (this.resetting !== undefined) return
@@ -167,15 +166,7 @@ export class VirtioBlkDevice implements VirtioTransport {
 
   /** Resets the device: done when nothing of its old life is in flight. */
   reset(): Completion {
-    if (this.resetting !== undefined) return this.resetting
-    this.engine.detach()
-    if (this.engine.inFlight === 0) {
-      this.initialise()
-      return undefined
-    }
-    this.resetting = new Promise((resolve) => {
-      this.finishReset = resolve
-    })
+    this.beginReset()
     return this.resetting
   }
 
@@ -205,6 +196,18 @@ export class VirtioBlkDevice implements VirtioTransport {
     this.unit.capacity = capacity
     this.configChanged()
     if ((this.control.status & VIRTIO_CONFIG_S_DRIVER_OK) !== 0) this.options.notifyConfig?.()
+  }
+
+  private beginReset(): void {
+    if (this.resetting !== undefined) return
+    this.engine.detach()
+    if (this.engine.inFlight === 0) {
+      this.initialise()
+      return
+    }
+    this.resetting = new Promise((resolve) => {
+      this.finishReset = resolve
+    })
   }
 
   private atRest(): void {

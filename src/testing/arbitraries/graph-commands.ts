@@ -5,7 +5,7 @@ import type { EditCommand, GraphCommand, IoCommand, OpenMistake } from '../model
 import { permissionPair } from './permissions.js'
 import { requestKind } from './requests.js'
 
-const index = () => fc.nat({ max: 15 })
+const index = () => fc.nat({ max: 63 })
 const seldom = () => fc.nat({ max: 9 }).map((dice) => dice === 9)
 
 function open(): fc.Arbitrary<EditCommand> {
@@ -77,13 +77,13 @@ const BEGINNING: readonly GraphCommand[] = [
   { command: { type: 'open', driver: 'overlay', child: 0, inline: true, readOnly: false, forceShare: false, limited: false, mistake: 'none' }, steps: 0, wait: true },
   { command: { type: 'open', driver: 'staged', child: 0, inline: false, readOnly: false, forceShare: false, limited: false, mistake: 'none' }, steps: 0, wait: true },
   { command: { type: 'add-backend', node: 0, perm: 11, shared: 15, empty: false }, steps: 0, wait: true },
-  { command: { type: 'add-backend', node: 2, perm: 11, shared: 15, empty: false }, steps: 0, wait: true },
+  { command: { type: 'add-backend', node: 8, perm: 11, shared: 15, empty: false }, steps: 0, wait: true },
 ]
 
 /** A list of commands for `runGraphModel`. */
 export function graphCommands(size: { minLength?: number; maxLength?: number } = {}): fc.Arbitrary<GraphCommand[]> {
   const command = fc.record({
-    command: fc.oneof({ weight: 3, arbitrary: fc.oneof(...edits()) }, { weight: 4, arbitrary: io() }),
+    command: fc.oneof({ weight: 1, arbitrary: fc.oneof(...edits()) }, { weight: 2, arbitrary: io() }),
     steps: fc.nat({ max: 3 }),
     wait: fc.boolean(),
   })

@@ -11,7 +11,7 @@ import { reopenNodes } from '../../global-state/reopen.js'
 import { BLK_PERM_WRITE, BLK_PERM_WRITE_UNCHANGED } from '../../common/permissions.js'
 import { drainedNodes } from '../../io/drained.js'
 import type { EditCommand } from './command.js'
-import type { GraphModel } from './graph-model.js'
+import type { GraphModel, ModelNode } from './graph-model.js'
 import { modelPermissions } from './model-permissions.js'
 import {
   foresee,
@@ -40,10 +40,11 @@ export interface Attempt {
 /** The edit that `command` stands for now; undefined where there is nothing to do it to. */
 export function attemptOf(world: ModelWorld, command: EditCommand): Attempt | undefined {
   const { model, graph } = world
-  const pick = (index: number): string | undefined => [...model.nodes.keys()][index % Math.max(model.nodes.size, 1)]
+  const pick = world.pickNode.bind(world)
+  const hasBacking = ({ driver, children }: ModelNode) => driver === 'overlay' && children.length > 0
   switch (command.type) {
     case 'close':
-      return onNode(pick(command.node), (name) => ({
+      return onNode(pick(command.node, ({ name }) => model.parentsOf(name).length + model.rootsOf(name).length === 0), (name) => ({
         what: `close ${name}`,
         outcome: foreseeClose(model, name),
         act: (main) => closeNode(main, graph, world.node(name)),
@@ -52,7 +53,7 @@ export function attemptOf(world: ModelWorld, command: EditCommand): Attempt | un
     case 'insert-filter':
       return onNode(pick(command.node), (name) => insertAttempt(world, name, command.taken))
     case 'drop-filter':
-      return onNode(pick(command.node), (name) => {
+      return onNode(pick(command.node, (node) => node.driver === 'throttle' || hasBacking(node)), (name) => {
         const child = model.chainEdge(name)?.to
         return {
           what: `drop ${name}`,
@@ -62,7 +63,7 @@ export function attemptOf(world: ModelWorld, command: EditCommand): Attempt | un
         }
       })
     case 'append':
-      return onTwo(pick(command.overlay), pick(command.top), (overlay, top) => ({
+      return onTwo(pick(command.overlay, (node) => node.driver === 'overlay' && !hasBacking(node)), pick(command.top), (overlay, top) => ({
         what: `append ${overlay} to ${top}`,
         outcome: foreseeAppend(model, overlay, top),
         act: (main, done) =>
@@ -76,7 +77,7 @@ export function attemptOf(world: ModelWorld, command: EditCommand): Attempt | un
         late: true,
       }))
     case 'set-backing':
-      return onTwo(pick(command.node), pick(command.backing), (name, other) => {
+      return onTwo(pick(command.node, ({ driver }) => driver === 'overlay'), pick(command.backing), (name, other) => {
         const backing = command.none ? undefined : other
         const old = model.node(name).children[0]?.to
         return {
@@ -90,7 +91,7 @@ export function attemptOf(world: ModelWorld, command: EditCommand): Attempt | un
         }
       })
     case 'freeze':
-      return onNode(pick(command.top), (top) => freezeAttempt(world, top, command.depth))
+      return onNode(pick(command.top, hasBacking), (top) => freezeAttempt(world, top, command.depth))
     case 'unfreeze':
       return unfreezeAttempt(world, command.freeze)
     case 'reopen':

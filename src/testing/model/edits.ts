@@ -13,7 +13,7 @@ import type { ModelWorld, RunningEdit } from './world.js'
 
 /** Asks for a main-loop section in which `command` is carried out. */
 export function startEdit(world: ModelWorld, command: EditCommand): RunningEdit {
-  const edit: RunningEdit = { what: command.type, settled: false, failure: undefined }
+  const edit: RunningEdit = { what: command.type, settled: false, outcome: 'skipped' }
   world.edits.push(edit)
   const running = world.graph.mainLoop(async (main) => {
     const attempt = attemptOf(world, command) ?? lifeAttemptOf(world, command)
@@ -21,7 +21,7 @@ export function startEdit(world: ModelWorld, command: EditCommand): RunningEdit 
     edit.what = attempt.what
     world.editing = true
     try {
-      await carryOut(world, main, attempt)
+      edit.outcome = await carryOut(world, main, attempt)
     } finally {
       world.editing = false
     }
@@ -32,14 +32,14 @@ export function startEdit(world: ModelWorld, command: EditCommand): RunningEdit 
     },
     (error: unknown) => {
       edit.settled = true
-      edit.failure = error
+      edit.outcome = 'wrong'
       world.faults.push(`${edit.what}: ${String(error)}`)
     },
   )
   return edit
 }
 
-async function carryOut(world: ModelWorld, main: MainLoop, attempt: Attempt): Promise<void> {
+async function carryOut(world: ModelWorld, main: MainLoop, attempt: Attempt): Promise<'done' | 'refused'> {
   const before = serialiseGraph(world.graph)
   const injectedBefore = world.injected
   let adopted = false
@@ -67,15 +67,20 @@ async function carryOut(world: ModelWorld, main: MainLoop, attempt: Attempt): Pr
   const code = codeOf(error)
   const injected = world.injected > injectedBefore && (code === 'EIO' || code === 'ENOSPC')
   const unchanged = serialiseGraph(world.graph) === before
-  if (injected && attempt.late === true && attempt.outcome.refusals.size === 0 && !unchanged) return adopt()
+  if (injected && attempt.late === true && attempt.outcome.refusals.size === 0 && !unchanged) {
+    adopt()
+    return 'done'
+  }
   const right = attempt.outcome.refusals.has(code) || (refusedByDriver && code === 'EACCES') || (injected && attempt.early === true)
   if (!right) throw new Error(`it failed with ${String(error)}; right would be ${rightOutcomes(attempt)}`)
   if (!unchanged) throw new Error(`it failed with ${code} but changed the graph:\n${before}\n->\n${serialiseGraph(world.graph)}`)
+  return 'refused'
 }
 
-function judgeSuccess(attempt: Attempt, refusedByDriver: boolean): void {
+function judgeSuccess(attempt: Attempt, refusedByDriver: boolean): 'done' {
   if (attempt.outcome.refusals.size > 0) throw new Error(`it succeeded; right would be ${rightOutcomes(attempt)}`)
   if (refusedByDriver) throw new Error('it succeeded although a driver refused')
+  return 'done'
 }
 
 function codeOf(error: unknown): ErrnoName {

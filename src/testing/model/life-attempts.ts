@@ -18,7 +18,7 @@ const SIZE = MODEL_SECTORS * 512
 /** As `attemptOf`, for the other half of the commands. */
 export function lifeAttemptOf(world: ModelWorld, command: EditCommand): Attempt | undefined {
   const { model } = world
-  const node = (index: number): string | undefined => [...model.nodes.keys()][index % Math.max(model.nodes.size, 1)]
+  const node = world.pickNode.bind(world)
   const backend = (index: number): string | undefined => [...model.backends.keys()][index % Math.max(model.backends.size, 1)]
   switch (command.type) {
     case 'open':
@@ -29,16 +29,21 @@ export function lifeAttemptOf(world: ModelWorld, command: EditCommand): Attempt 
     case 'eject':
       return ejectAttempt(world, backend(command.backend), command.type === 'remove-backend')
     case 'insert':
-      return insertAttempt(world, backend(command.backend), node(command.node))
+      return insertAttempt(world, command.backend % 4 === 0 ? backend(command.backend) : emptyBackend(world), node(command.node))
     case 'set-permissions':
       return permissionsAttempt(world, backend(command.backend), command.perm, command.shared)
     case 'add-bitmap':
     case 'remove-bitmap':
     case 'merge-bitmap':
-      return bitmapAttempt(world, command, node(command.node))
+      return bitmapAttempt(world, command, node(command.node, ({ name }) => (model.bitmaps.get(name)?.size ?? 0) > 0))
     default:
       return undefined
   }
+}
+
+/** A backend without a medium, if there is one. */
+function emptyBackend(world: ModelWorld): string | undefined {
+  return [...world.model.backends.values()].find((backend) => backend.node === undefined)?.name
 }
 
 function openAttempt(world: ModelWorld, command: Extract<EditCommand, { type: 'open' }>): Attempt | undefined {

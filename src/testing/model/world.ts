@@ -13,7 +13,7 @@ import type { DrainedSection } from '../../io/drained.js'
 import { overlayDriver } from '../overlay-driver.js'
 import { Controller } from '../storage/controlled.js'
 import { settleMicrotasks, VirtualClock } from '../virtual-clock.js'
-import { GraphModel } from './graph-model.js'
+import { GraphModel, type ModelNode } from './graph-model.js'
 import type { PendingRequest } from './requests.js'
 import { StageLog, stagedDriver } from './staged-driver.js'
 
@@ -38,7 +38,8 @@ export interface OpenSection {
 export interface RunningEdit {
   what: string
   settled: boolean
-  failure: unknown
+  /** What came of it; `skipped`: there was nothing to do it to. */
+  outcome: 'skipped' | 'done' | 'refused' | 'wrong'
 }
 
 /** A stall is far away in virtual time: nobody is to meet one. */
@@ -89,6 +90,16 @@ export class ModelWorld {
 
   get busyEdits(): RunningEdit[] {
     return this.edits.filter((edit) => !edit.settled)
+  }
+
+  /**
+   * The node that a number of a command stands for. Three numbers in four are taken among those that `fits`, so that enough
+   * commands are legal; the fourth among all, so that enough are not.
+   */
+  pickNode(index: number, fits: (node: ModelNode) => boolean = () => true): string | undefined {
+    const all = [...this.model.nodes.values()]
+    const choice = index % 4 === 0 ? all : all.filter(fits)
+    return choice[(index >> 2) % Math.max(choice.length, 1)]?.name
   }
 
   node(name: string): NodeState {

@@ -1,174 +1,176 @@
+// Requests that a section holds at their root: in order, looked at again before they start, and not started behind its back.
+
 import { describe, expect, it } from 'vitest'
-import type { AsyncContext, ContextTracker } from '../../../src/common/context-tracker.js'
-import { backendRead } from '../../../src/io/backend/read.js'
-import { closeRoot } from '../../../src/io/backend/root.js'
-import { backendWrite } from '../../../src/io/backend/write.js'
-import { beginQuiesce, drained, endQuiesce } from '../../../src/io/drained.js'
-import { createEnvironment } from '../../../src/io/environment.js'
-import { edgeOn, memoryNode, repoint, rootOn } from '../../support/stub-graph.js'
-import { settled, VirtualClock } from '../../support/virtual-clock.js'
+import { drained } from '../../../src/io/drained.js'
+import { settleAll } from '../../../src/io/settle-all.js'
+import { createDirtyBitmap } from '../../../src/global-state/bitmaps.js'
+import { isDirty } from '../../../src/io/dirty-bitmap.js'
+import { type BlockDriver, defineDriver } from '../../../src/global-state/driver.js'
+import { BDRV_CHILD_FILTERED, BDRV_CHILD_PRIMARY } from '../../../src/common/child-role.js'
+import { forward } from '../../../src/drivers/filters/forward.js'
+import { read } from '../../../src/io/read.js'
+import { ClientRoot } from '../../../src/testing/client-root.js'
+import { GraphWorld, stateOfPromise } from '../../support/graph-world.js'
 
-describe('a root while drained', () => {
-  it('holds requests in order, reads its edge only when they start', async () => {
-    const { node, io } = memoryNode(4096)
-    const { node: other, io: otherIo } = memoryNode(4096, { environment: node.state.environment })
-    const root = rootOn(node)
-    const quiet = await drained(node, other)
-    const requests = [0, 512, 1024].map((offset) => backendRead(root, offset, new Uint8Array(512)))
-    await settled()
-    expect(io.calls).toEqual([])
-    expect(root.inFlight).toBe(0)
-    if (root.edge !== undefined) repoint(root.edge as never, other)
-    quiet.end()
-    await Promise.all(requests)
-    expect(io.calls).toEqual([])
-    expect(otherIo.calls.map((call) => call.offset)).toEqual([0, 512, 1024])
+const sector = (fill = 1) => new Uint8Array(512).fill(fill)
+
+describe('held requests', () => {
+  it('start in the order in which they came', async () => {
+    const world = new GraphWorld()
+    const disk = await world.disk('disk')
+    const backend = await world.backend(disk)
+    const section = await drained(disk)
+    const writes = [3, 1, 2].map((index) => backend.write(index * 512, sector()))
+    section.end()
+    await world.settle()
+    expect(world.controller.pending.map(({ offset }) => offset)).toEqual([1536, 512, 1024])
+    world.controller.releaseAll()
+    await Promise.allSettled(writes)
   })
 
-  it('looks again after each wake-up: a section that begins meanwhile holds on', async () => {
-    const { node, io } = memoryNode(4096)
-    const root = rootOn(node)
-    const quiet = await drained(node)
-    const request = backendRead(root, 0, new Uint8Array(512))
-    await settled()
-    quiet.end()
-    beginQuiesce([node])
-    await settled()
-    expect(io.calls).toEqual([])
-    endQuiesce([node])
-    await request
-    expect(io.calls).toHaveLength(1)
+  it('look again whether they may start: a section begun in the same step as another ends holds them still', async () => {
+    const world = new GraphWorld()
+    const disk = await world.disk('disk')
+    const backend = await world.backend(disk)
+    const first = await drained(disk)
+    const write = backend.write(0, sector())
+    await world.settle()
+    first.end()
+    const second = await drained(disk)
+    expect([disk.state.inFlight, backend.root.inFlight, backend.root.held.size]).toEqual([0, 0, 1])
+    await world.settle()
+    expect(world.controller.pending).toEqual([])
+    second.end()
+    await world.settle()
+    world.controller.releaseAll()
+    await write
+    expect(world.unrest()).toEqual([])
   })
 
-  it('lets nobody overtake those that wait', async () => {
-    const { node, io } = memoryNode(4096)
-    const root = rootOn(node)
-    const quiet = await drained(node)
-    const first = backendRead(root, 0, new Uint8Array(512))
-    await settled()
-    quiet.end()
-    const second = backendRead(root, 512, new Uint8Array(512))
-    await Promise.all([first, second])
-    expect(io.calls.map((call) => call.offset)).toEqual([0, 512])
-    expect(root.gates).toBe(0)
+  it('come before those that arrive when the section has just ended', async () => {
+    const world = new GraphWorld()
+    const disk = await world.disk('disk')
+    const backend = await world.backend(disk)
+    const section = await drained(disk)
+    const held = backend.write(0, sector())
+    await world.settle()
+    section.end()
+    const late = backend.write(512, sector())
+    await world.settle()
+    expect(world.controller.pending.map(({ offset }) => offset)).toEqual([0, 512])
+    world.controller.releaseAll()
+    await Promise.allSettled([held, late])
   })
 
-  it('rejects held requests when it is closed; none starts later (G30)', async () => {
-    const { node, io } = memoryNode(4096)
-    const root = rootOn(node)
-    const quiet = await drained(node)
-    const requests = [backendRead(root, 0, new Uint8Array(512)), backendWrite(root, 0, new Uint8Array(512))]
-    await settled()
-    closeRoot(root)
-    for (const request of requests) await expect(request).rejects.toMatchObject({ code: 'ECANCELED' })
-    quiet.end()
-    await settled()
-    expect(io.calls).toEqual([])
-    await expect(backendRead(root, 0, new Uint8Array(512))).rejects.toMatchObject({ code: 'ECANCELED' })
-  })
-
-  it('ends a held request at once when its signal aborts, with one listener per signal', async () => {
-    const { node, io } = memoryNode(4096)
-    const root = rootOn(node)
-    const quiet = await drained(node)
-    const abort = new AbortController()
-    let listeners = 0
-    const { signal } = abort
-    const add = signal.addEventListener.bind(signal)
-    Object.assign(signal, {
-      addEventListener: (...args: Parameters<typeof add>) => {
-        listeners++
-        add(...args)
-      },
-    })
-    const requests = Array.from({ length: 100 }, () => backendRead(root, 0, new Uint8Array(512), { signal }))
-    await settled()
-    expect(listeners).toBe(1)
-    abort.abort()
-    for (const request of requests) await expect(request).rejects.toMatchObject({ code: 'ECANCELED' })
-    await expect(backendRead(root, 0, new Uint8Array(1), { signal })).rejects.toMatchObject({ code: 'ECANCELED' })
-    quiet.end()
-    await settled()
-    expect(io.calls).toEqual([])
-    expect(root.gates).toBe(0)
-  })
-
-  it('tells a client that comes while it is drained, and does not hold for one that says so', async () => {
-    const { node, io } = memoryNode(4096)
-    const root = rootOn(node, { holdWhileDrained: false })
-    const quiet = await drained(node)
-    const log: string[] = []
-    root.client = { drainedBegin: () => log.push('begin'), drainedEnd: () => log.push('end') }
-    expect(log).toEqual(['begin'])
-    await backendRead(root, 0, new Uint8Array(512))
-    expect(io.calls).toHaveLength(1)
-    quiet.end()
-    expect(log).toEqual(['begin', 'end'])
+  it('a root that does not hold passes its requests, and they count', async () => {
+    const world = new GraphWorld()
+    const disk = await world.disk('disk')
+    const backend = await world.backend(disk, { holdWhileDrained: false })
+    const begun = backend.write(0, sector())
+    const drain = drained(disk)
+    const more = backend.write(512, sector())
+    await world.settle()
+    expect(world.controller.pending).toHaveLength(2)
+    expect(world.controller.releaseNext()).toBe(true)
+    await begun
+    expect(await stateOfPromise(drain)).toBe('pending')
+    world.controller.releaseAll()
+    await more
+    ;(await drain).end()
+    expect(world.unrest()).toEqual([])
   })
 })
 
-/** A tracker whose context a test sets by hand. */
-class HandTracker implements ContextTracker {
-  context: AsyncContext | undefined
-
-  run<T>(context: AsyncContext, fn: () => T): T {
-    const outer = this.context
-    this.context = context
-    try {
-      return fn()
-    } finally {
-      this.context = outer
+describe('what a drain waits for', () => {
+  it('each node above, looked for anew at each wake-up', async () => {
+    const world = new GraphWorld()
+    const base = await world.memory('base')
+    const job = new ClientRoot(world.graph, 'job')
+    await world.main((main) => job.attach(main, base))
+    const rest = [job.begin(), job.begin(), job.begin()]
+    const drain = drained(base)
+    for (const done of rest) {
+      expect(await stateOfPromise(drain)).toBe('pending')
+      done()
     }
-  }
-
-  current(): AsyncContext | undefined {
-    return this.context
-  }
-}
-
-describe('context tracking', () => {
-  it('refuses a drain from inside a request at once (G31)', async () => {
-    const tracker = new HandTracker()
-    const { node, io } = memoryNode(4096, { environment: createEnvironment({ clock: new VirtualClock(), tracker }) })
-    const root = rootOn(node)
-    let inner: Promise<unknown> | undefined
-    Object.assign(io, {
-      read: () => {
-        inner = drained(node).catch((error: unknown) => error)
-      },
-    })
-    await backendRead(root, 0, new Uint8Array(512))
-    expect(await inner).toMatchObject({ code: 'EDEADLK' })
-    expect(node.state.quiesceCounter).toBe(0)
+    ;(await drain).end()
+    expect(world.unrest()).toEqual([])
   })
 
-  it('refuses a root request from inside the own section at once, not that of a stranger', async () => {
-    const tracker = new HandTracker()
-    const { node } = memoryNode(4096, { environment: createEnvironment({ clock: new VirtualClock(), tracker }) })
-    const root = rootOn(node)
-    const mine: AsyncContext = { kind: 'main-loop', subject: {}, outer: undefined }
-    const quiet = await tracker.run(mine, () => drained(node))
-    const refused = tracker.run(mine, () => backendRead(root, 0, new Uint8Array(512)))
-    await expect(refused).rejects.toMatchObject({ code: 'EDEADLK' })
-    const stranger = backendRead(root, 0, new Uint8Array(512))
-    quiet.end()
-    await stranger
-    await tracker.run(mine, () => backendRead(root, 0, new Uint8Array(512)))
+  it('a request of an ancestor that has not reached the node yet', async () => {
+    const world = new GraphWorld()
+    await world.memory('base')
+    const top = await world.open({ driver: 'throttle', 'node-name': 'top', file: 'base', 'limits.iops-total': 1 })
+    const backend = await world.backend(top)
+    const writes = [backend.write(0, sector()), backend.write(512, sector()), backend.write(1024, sector())]
+    await world.settle()
+    // The throttle lets its requests go for the drain rather than on its timer.
+    const section = await drained(world.graph.node('base'))
+    expect(world.clock.now()).toBe(0)
+    expect(await Promise.all(writes.map(stateOfPromise))).toEqual(['fulfilled', 'fulfilled', 'fulfilled'])
+    section.end()
+    expect(world.unrest()).toEqual([])
   })
+})
 
-  it('counts code that a request left behind as no part of it', async () => {
-    const tracker = new HandTracker()
-    const { node, io } = memoryNode(4096, { environment: createEnvironment({ clock: new VirtualClock(), tracker }) })
-    const root = rootOn(node)
-    let seen: AsyncContext | undefined
-    Object.assign(io, {
-      read: () => {
-        seen = tracker.current()
-      },
+describe('fan-out', () => {
+  it('waits for every call before it throws the first error', async () => {
+    let finish: () => void = () => {}
+    const slow = new Promise<void>((resolve) => {
+      finish = resolve
     })
-    await backendRead(root, 0, new Uint8Array(512))
-    expect(seen?.ended).toBe(true)
-    if (seen !== undefined) (await tracker.run(seen, () => drained(node))).end()
-    expect(edgeOn(node).quiesced).toBe(false)
+    const all = settleAll([0, 1, 2], (index) => {
+      if (index === 0) throw new Error('at once')
+      return index === 1 ? Promise.reject(new Error('later')) : slow
+    })
+    expect(await stateOfPromise(all)).toBe('pending')
+    finish()
+    await expect(all).rejects.toThrow('at once')
+  })
+})
+
+/** A filter that knows nothing but reads and writes. */
+const plainFilter = defineDriver({
+  name: 'plain-filter',
+  kind: 'filter',
+  options: {},
+  childNames: ['file'],
+  async open(context) {
+    const file = await context.child('file', BDRV_CHILD_FILTERED | BDRV_CHILD_PRIMARY)
+    return { io: { length: () => file.node.state.length, read: (offset, into) => read(file, offset, into), ...forward(file, 'write') }, state: undefined }
+  },
+}) as BlockDriver
+
+describe('a filter', () => {
+  it('passes nothing on that it did not see: its discards end, its zeroes become writes', async () => {
+    const world = new GraphWorld({ drivers: [plainFilter] })
+    const disk = await world.disk('disk', { discard: 'unmap' })
+    const filter = await world.open({ driver: 'plain-filter', 'node-name': 'filter', file: 'disk', discard: 'unmap' })
+    const backend = await world.backend(filter)
+    world.controller.open = true
+    await backend.write(0, sector(9))
+    world.controller.open = false
+    await backend.discard(0, 512)
+    expect(world.controller.pending).toEqual([])
+    const zeroes = backend.writeZeroes(0, 512)
+    await world.settle()
+    expect(world.controller.pending.map(({ node, kind }) => [node, kind])).toEqual([['disk', 'write']])
+    world.controller.releaseAll()
+    await zeroes
+    expect(disk.state.inFlight).toBe(0)
+  })
+})
+
+describe('a bitmap made while a write is in flight', () => {
+  it('records it, since nobody knows when it took effect', async () => {
+    const world = new GraphWorld()
+    const disk = await world.disk('disk')
+    const backend = await world.backend(disk)
+    const write = backend.write(1024, sector())
+    const bitmap = await world.main((main) => createDirtyBitmap(main, disk, { name: 'dirty', granularity: 512 }))
+    expect(isDirty(bitmap, 1024)).toBe(false)
+    world.controller.releaseAll()
+    await write
+    expect([0, 512, 1024, 1536].map((offset) => isDirty(bitmap, offset))).toEqual([false, false, true, false])
   })
 })
