@@ -31,20 +31,33 @@ async function carefulFlush(node: BlockDriverState): Promise<void> {
   const { state } = node
   const request = enter(state, 'flush', 0, 0)
   try {
-    const generation = state.writeGeneration
-    while (state.activeFlush !== undefined) await state.activeFlush
-    const finish = beginFlush(state)
-    try {
-      await flushDriver(node, generation)
-      await settleAll(node.children.filter(isWriting), (child) => nested(() => flushNode(child.node)))
-      state.flushedGeneration = Math.max(generation, state.flushedGeneration)
-    } finally {
-      finish()
-    }
+    // A flush that begins from now on covers all that was written before now, so whoever has to wait shares the next one.
+    if (state.activeFlush === undefined) await runFlush(node)
+    else await (state.queuedFlush ??= runNextFlush(node))
   } catch (error) {
     throw nodeError(error, node, 'flush')
   } finally {
     leave(request)
+  }
+}
+
+async function runNextFlush(node: BlockDriverState): Promise<void> {
+  const { state } = node
+  while (state.activeFlush !== undefined) await state.activeFlush
+  state.queuedFlush = undefined
+  await runFlush(node)
+}
+
+async function runFlush(node: BlockDriverState): Promise<void> {
+  const { state } = node
+  const finish = beginFlush(state)
+  try {
+    const generation = state.writeGeneration
+    await flushDriver(node, generation)
+    await settleAll(node.children.filter(isWriting), (child) => nested(() => flushNode(child.node)))
+    state.flushedGeneration = Math.max(generation, state.flushedGeneration)
+  } finally {
+    finish()
   }
 }
 

@@ -49,8 +49,10 @@ export interface RequestState {
   writeGeneration: number
   /** `writeGeneration` at the start of the last flush that succeeded. */
   flushedGeneration: number
-  /** Set while a flush is under way; later ones queue behind it. */
+  /** Set while a flush is under way. Never rejects. */
   activeFlush: Promise<void> | undefined
+  /** The one flush that begins after it, shared by all who came meanwhile. */
+  queuedFlush: Promise<void> | undefined
 
   /** Cached length in bytes; decides bounds. */
   length: Offset
@@ -99,6 +101,7 @@ export function createRequestState(
     writeGeneration: 0,
     flushedGeneration: 0,
     activeFlush: undefined,
+    queuedFlush: undefined,
     length: 0,
     limits,
     readFlags: 0,

@@ -47,14 +47,36 @@ describe('flush', () => {
     write(edge, 0, bytes(512))
     io.mode = 'held'
     const first = flush(edge)
-    const second = flush(edge)
     await settled()
     expect(io.held).toHaveLength(1)
     io.mode = 'sync'
     write(edge, 0, bytes(512))
     io.releaseAll()
-    await Promise.all([first, second])
+    await first
     expect(node.state.flushedGeneration).toBe(1)
+    await flush(edge)
+    expect(node.state.flushedGeneration).toBe(2)
+  })
+
+  it('serves all that come during one with the next, and fails them all where that fails', async () => {
+    const { node, io } = memoryNode(4096)
+    const edge = edgeOn(node)
+    const flushes = () => io.calls.filter(({ op }) => op === 'flush').length
+    write(edge, 0, bytes(512))
+    io.mode = 'held'
+    const first = flush(edge)
+    const later = Array.from({ length: 100 }, () => code(() => flush(edge)))
+    await settled()
+    expect(flushes()).toBe(1)
+    io.mode = 'sync'
+    write(edge, 0, bytes(512))
+    io.failure = (call) => (call.op === 'flush' ? new BlockError('EIO', 'no') : undefined)
+    io.releaseAll()
+    await first
+    expect(await Promise.all(later)).toEqual(later.map(() => 'EIO'))
+    expect(flushes()).toBe(2)
+    expect(node.state.inFlight).toBe(0)
+    io.failure = undefined
     await flush(edge)
     expect(node.state.flushedGeneration).toBe(2)
   })

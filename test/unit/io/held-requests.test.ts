@@ -1,14 +1,14 @@
 // Requests that a section holds at their root: in order, looked at again before they start, and not started behind its back.
 
 import { describe, expect, it } from 'vitest'
-import { drained } from '../../../src/io/drained.js'
-import { settleAll } from '../../../src/io/settle-all.js'
-import { createDirtyBitmap } from '../../../src/global-state/bitmaps.js'
-import { isDirty } from '../../../src/io/dirty-bitmap.js'
-import { type BlockDriver, defineDriver } from '../../../src/global-state/driver.js'
 import { BDRV_CHILD_FILTERED, BDRV_CHILD_PRIMARY } from '../../../src/common/child-role.js'
 import { forward } from '../../../src/drivers/filters/forward.js'
+import { createDirtyBitmap } from '../../../src/global-state/bitmaps.js'
+import { type BlockDriver, defineDriver } from '../../../src/global-state/driver.js'
+import { isDirty } from '../../../src/io/dirty-bitmap.js'
+import { drained } from '../../../src/io/drained.js'
 import { read } from '../../../src/io/read.js'
+import { settleAll } from '../../../src/io/settle-all.js'
 import { ClientRoot } from '../../../src/testing/client-root.js'
 import { GraphWorld, stateOfPromise } from '../../support/graph-world.js'
 
@@ -137,7 +137,14 @@ const plainFilter = defineDriver({
   childNames: ['file'],
   async open(context) {
     const file = await context.child('file', BDRV_CHILD_FILTERED | BDRV_CHILD_PRIMARY)
-    return { io: { length: () => file.node.state.length, read: (offset, into) => read(file, offset, into), ...forward(file, 'write') }, state: undefined }
+    return {
+      io: {
+        length: () => file.node.state.length,
+        read: (offset, into) => read(file, offset, into),
+        ...forward(file, 'write'),
+      },
+      state: undefined,
+    }
   },
 }) as BlockDriver
 
