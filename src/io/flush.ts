@@ -33,12 +33,19 @@ async function carefulFlush(node: BlockDriverState): Promise<void> {
   try {
     // A flush that begins from now on covers all that was written before now, so whoever has to wait shares the next one.
     if (state.activeFlush === undefined) await runFlush(node)
-    else await (state.queuedFlush ??= runNextFlush(node))
+    else await nextFlush(node)
   } catch (error) {
     throw nodeError(error, node, 'flush')
   } finally {
     leave(request)
   }
+}
+
+/** The flush behind the one under way; one for all who wait. */
+function nextFlush(node: BlockDriverState): Promise<void> {
+  const { state } = node
+  state.queuedFlush ??= runNextFlush(node)
+  return state.queuedFlush
 }
 
 async function runNextFlush(node: BlockDriverState): Promise<void> {

@@ -70,8 +70,8 @@ describe('flush', () => {
     expect(flushes()).toBe(1)
     io.mode = 'sync'
     write(edge, 0, bytes(512))
-    io.failure = (call) => (call.op === 'flush' ? new BlockError('EIO', 'no') : undefined)
     io.releaseAll()
+    io.failure = (call) => (call.op === 'flush' ? new BlockError('EIO', 'no') : undefined)
     await first
     expect(await Promise.all(later)).toEqual(later.map(() => 'EIO'))
     expect(flushes()).toBe(2)
