@@ -27,8 +27,8 @@ export type { GuestAddress, QueueConfig } from './devices/virtio/queue-layout.js
 export type { VirtioTransport } from './devices/virtio/transport.js'
 // Drivers, devices, and the short way
 export { VirtioBlkDevice, type VirtioBlkOptions } from './devices/virtio/virtio-blk.js'
-export { Disk, type DiskCall, type Extent } from './disk/disk.js'
-export { type OpenDiskOptions, openDiskWith } from './disk/open-disk.js'
+export { Disk, type DiskCall, type DiskParts, type Extent } from './disk/disk.js'
+export { type DiskTarget, type OpenDiskOptions, openDiskWith } from './disk/open-disk.js'
 export { readableStream, type StreamRange, writableStream } from './disk/web-streams.js'
 export * from './drivers/index.js'
 // The graph
@@ -69,7 +69,7 @@ export {
   setBitmapReadonly,
   setBitmapSkipStore,
 } from './global-state/bitmaps.js'
-export { closeNode } from './global-state/close.js'
+export { closeNode, dropHold } from './global-state/close.js'
 export { isSuspended, removeBreakpoint, resumeBreakpoint, setBreakpoint } from './global-state/debug.js'
 export { defaultChildPermissions } from './global-state/default-permissions.js'
 export * from './global-state/describe-graph.js'

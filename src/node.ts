@@ -8,4 +8,10 @@ export { alignedBuffer } from './platform/aligned-buffer.js'
 export { createContextTracker } from './platform/async-context.js'
 export { publishEvents } from './platform/diagnostics.js'
 export { DiskFileHandle, NodeDisk } from './platform/node-disk.js'
-export { createGraph, type NodeGraphOptions, nodeDrivers, openDisk } from './platform/open-disk.js'
+export {
+  createGraph,
+  type NodeDiskOptions,
+  type NodeGraphOptions,
+  nodeDrivers,
+  openDisk,
+} from './platform/open-disk.js'

@@ -1,6 +1,6 @@
 // Opening an image as a command line names it: a file name with or without a format, a `json:` name, or a list of options.
 // Where the format is missing it is guessed, as users of such tools expect; a raw guess that is written to is warned about,
-// and its first sector is guarded by the driver (threats N01).
+// and its first sector is guarded by the driver.
 
 import { pathHasProtocol } from '../common/filename.js'
 import { BDRV_O_NO_FLUSH, BDRV_O_NOCACHE, type CacheMode } from '../common/open-flags.js'

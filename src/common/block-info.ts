@@ -1,4 +1,4 @@
-// What drivers and tools say about a node or an image (block-api 1.9). Findings are data, not errors.
+// What drivers and tools say about a node or an image. Findings are data, not errors.
 
 /** Facts of a node that its users act on. */
 export interface BlockDriverInfo {

@@ -1,4 +1,4 @@
-// Block status: what a layer knows of a range (block-api 1.5).
+// Block status: what a layer knows of a range.
 
 export const BDRV_BLOCK_DATA = 0x01
 export const BDRV_BLOCK_ZERO = 0x02

@@ -1,4 +1,4 @@
-// Bounds of a range before anything else looks at it (block-api 1.10, bdrv_check_request). The cap of this library is
+// Bounds of a range before anything else looks at it. The cap of this library is
 // MAX_LENGTH, so that every offset, length and sum of the two stays an exact number.
 
 import type { ErrnoName } from './errno.js'

@@ -1,4 +1,4 @@
-// Child roles (block-api 1.7): what an edge is for, and which combinations make sense.
+// Child roles: what an edge is for, and which combinations make sense.
 
 /** A bit set of `BDRV_CHILD_*`. */
 export type ChildRole = number

@@ -1,4 +1,4 @@
-// File names as text (block-api 1.10). Nothing here looks at a file system; separators are those of POSIX, as names inside
+// File names as text. Nothing here looks at a file system; separators are those of POSIX, as names inside
 // images are the same on every host.
 
 import { BlockError, quoteOutside } from './error.js'

@@ -1,4 +1,4 @@
-// A hierarchical bitmap over the bytes of a node: one bit per `granularity` bytes (block-api 2.13). A set bit means that
+// A hierarchical bitmap over the bytes of a node: one bit per `granularity` bytes. A set bit means that
 // some byte of its granule is dirty, so setting rounds outwards and resetting inwards: dirtiness is never lost. Costs
 // depend on how the bits are scattered, not on the length.
 

@@ -1,4 +1,4 @@
-// What a node can take in one request, and the caps of the whole library (block-api 1.4 and BlockLimits).
+// What a node can take in one request, and the caps of the whole library.
 
 export const BDRV_SECTOR_BITS = 9
 export const BDRV_SECTOR_SIZE = 512

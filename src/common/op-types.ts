@@ -1,4 +1,4 @@
-// Operations that a user of a node may block for others (block-api 1.8), in the order of their values.
+// Operations that a user of a node may block for others, in the order of their values.
 
 export const BLOCK_OP_TYPES = [
   'backup-source',

@@ -1,4 +1,4 @@
-// Open flags of a node (block-api 1.2) and the words of the command line that set them.
+// Open flags of a node and the words of the command line that set them.
 
 /** A bit set of `BDRV_O_*`. */
 export type OpenFlags = number

@@ -1,4 +1,4 @@
-// Names of generic options (block-api 1.3), as they stand in option objects and on command lines.
+// Names of generic options, as they stand in option objects and on command lines.
 
 export const BDRV_OPT_CACHE_WB = 'cache.writeback'
 export const BDRV_OPT_CACHE_DIRECT = 'cache.direct'

@@ -1,4 +1,4 @@
-// Permission bits of an edge (block-api 1.6): `perm` is what a user of the child does, `shared` what it lets others do.
+// Permission bits of an edge: `perm` is what a user of the child does, `shared` what it lets others do.
 
 /** A bit set of `BLK_PERM_*`. */
 export type Permissions = number

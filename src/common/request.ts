@@ -1,4 +1,4 @@
-// Request kinds and request flags (block-api 1.1).
+// Request kinds and request flags.
 
 /** What a request does; the word used in errors, traces, accounting and the stall report. */
 export type RequestKind =

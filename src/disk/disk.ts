@@ -14,9 +14,11 @@ import type { Preallocation } from '../common/option-names.js'
 import { BDRV_REQ_FUA, BDRV_REQ_MAY_UNMAP } from '../common/request.js'
 import type { Offset } from '../common/units.js'
 import type { BlockBackend } from '../global-state/backend.js'
-import { closeNode } from '../global-state/close.js'
+import { dropHold } from '../global-state/close.js'
 import type { BlockGraph } from '../global-state/graph.js'
+import type { MainLoop } from '../global-state/main-loop.js'
 import type { NodeState } from '../global-state/node-state.js'
+import { checkedRange } from './range.js'
 
 /** Every call takes a signal: it ends a request that is still held back at once (ECANCELED), and is a hint after that. */
 export interface DiskCall {
@@ -38,23 +40,28 @@ export interface Extent {
   map?: Offset
 }
 
-/** How a {@link Disk} lets go of what it opened. */
-export interface DiskOwnership {
-  /** Close the node, too. */
-  node: boolean
+/** What a {@link Disk} stands on, and what of it it closes. */
+export interface DiskParts {
+  graph: BlockGraph
+  backend: BlockBackend
+  /** The node that was opened for the disk. Its hold is dropped at close. */
+  opened: NodeState
+  /** The graph was made for this disk: at close all holds on its nodes are dropped. */
+  ownsGraph: boolean
 }
 
 /** An open image. `await using` closes it, or {@link Disk.close} does. */
 export class Disk implements AsyncDisposable {
   readonly graph: BlockGraph
   readonly backend: BlockBackend
-  readonly #owns: DiskOwnership
+  readonly #parts: DiskParts
   #closing: Promise<void> | undefined
 
-  constructor(graph: BlockGraph, backend: BlockBackend, owns: DiskOwnership) {
-    this.graph = graph
-    this.backend = backend
-    this.#owns = owns
+  /** Made by `openDisk`. */
+  constructor(parts: DiskParts) {
+    this.graph = parts.graph
+    this.backend = parts.backend
+    this.#parts = parts
   }
 
   /** The node at the root. */
@@ -102,33 +109,42 @@ export class Disk implements AsyncDisposable {
     return this.backend.truncate(length, { ...rest, truncate: { preallocation } })
   }
 
-  /** The extents of a range (by default of the whole disk), in order and without gaps. */
-  async *blockStatus(
-    offset: Offset = 0,
-    bytes: number = this.size - offset,
-    call: DiskCall = {},
-  ): AsyncGenerator<Extent> {
-    const end = offset + bytes
+  /** The extents of a range (by default of the whole disk), in order and without gaps. EINVAL beyond the end. */
+  async *blockStatus(offset: Offset = 0, bytes?: number, call: DiskCall = {}): AsyncGenerator<Extent> {
+    const { end } = checkedRange(this, offset, bytes === undefined ? this.size : offset + bytes, 'block-status')
     for (let at = offset; at < end; ) {
       const status = await this.backend.blockStatus(at, end - at, call)
+      // The disk has become shorter meanwhile.
+      if (status.bytes === 0) return
       yield toExtent(at, status)
       at += status.bytes
     }
   }
 
-  /** Flushes and closes. Safe to call twice. Rejects with an error of the last flush, everything closed. */
+  /**
+   * Flushes and closes; safe to call twice. Requests still held reject with ECANCELED, those in flight are waited for. What
+   * others use of the graph stays open. Rejects with an error of the last flush, everything closed.
+   */
   close(): Promise<void> {
-    this.#closing ??= this.graph.mainLoop(async (main) => {
-      const { node } = this.backend
-      await this.backend.close(main)
-      if (this.#owns.node && node !== undefined && !node.closed) await closeNode(main, this.graph, node)
-    }, 'Disk.close')
+    this.#closing ??= this.graph.mainLoop((main) => closeParts(main, this.#parts), 'Disk.close')
     return this.#closing
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }
+}
+
+async function closeParts(main: MainLoop, { graph, backend, opened, ownsGraph }: DiskParts): Promise<void> {
+  const errors: unknown[] = []
+  const keep = (error: unknown) => errors.push(error)
+  await backend.close(main).catch(keep)
+  // An edit of the graph may have put others above the node, or closed it.
+  for (const node of ownsGraph ? [...graph.nodes.values()] : [opened]) {
+    const holds = ownsGraph ? node.holds : Math.min(node.holds, 1)
+    for (let dropped = 0; dropped < holds; dropped++) await dropHold(main, graph, node).catch(keep)
+  }
+  if (errors.length > 0) throw errors[0]
 }
 
 function allocate(length: number): Uint8Array {

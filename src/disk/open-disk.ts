@@ -1,5 +1,6 @@
 // Opening a Disk: a graph where none is given, a node from options or a file name, a backend on top.
 
+import { BlockError } from '../common/error.js'
 import {
   BLK_PERM_ALL,
   BLK_PERM_CONSISTENT_READ,
@@ -8,11 +9,11 @@ import {
   BLK_PERM_WRITE_UNCHANGED,
 } from '../common/permissions.js'
 import { createBackend } from '../global-state/backend.js'
-import { closeNode } from '../global-state/close.js'
+import { dropHold } from '../global-state/close.js'
 import type { BlockDriver } from '../global-state/driver.js'
 import { BlockGraph, type BlockGraphOptions } from '../global-state/graph.js'
 import { openNode } from '../global-state/open.js'
-import { Disk } from './disk.js'
+import { Disk, type DiskParts } from './disk.js'
 
 /** How a disk is opened. */
 export interface OpenDiskOptions {
@@ -20,9 +21,9 @@ export interface OpenDiskOptions {
   graph?: BlockGraph
   /** Settings of the graph made for this disk. */
   graphOptions?: Partial<BlockGraphOptions>
-  /** Format of a file name; `raw` by default, since a format is not guessed unless asked. */
+  /** Format of a file name; `raw` by default, since a format is not guessed unless asked. Not with `json:` names and options. */
   format?: string
-  /** Guess the format. A guest that may write a raw disk can write any header into it: ask only for trusted images. */
+  /** Guess the format of a file name. A guest that may write a raw disk can write any header into it: ask only for trusted images. */
   probe?: boolean
   /** Default: read-write. */
   readOnly?: boolean
@@ -34,49 +35,71 @@ export interface OpenDiskOptions {
   options?: Readonly<Record<string, unknown>>
   /** Name of the backend, by which events and errors call the disk. */
   name?: string
+  /** Ends the opening with ECANCELED between two of its steps. */
   signal?: AbortSignal
 }
 
-/** Opens `target`, a file name or options of a node, with `drivers` known to the graph made for it. */
+/** What is opened: a file name, a `json:` name, or options of a node, nested or dotted. */
+export type DiskTarget = string | Readonly<Record<string, unknown>>
+
+/** Opens `target` with `drivers` known to the graph made for it. Rejects as `openNode` does, everything closed again. */
 export async function openDiskWith(
   drivers: Iterable<BlockDriver>,
-  target: string | Readonly<Record<string, unknown>>,
+  target: DiskTarget,
   options: OpenDiskOptions = {},
 ): Promise<Disk> {
-  const graph = options.graph ?? new BlockGraph({ drivers, ...options.graphOptions })
-  const settings = {
-    probe: options.probe === true,
-    ...(options.signal === undefined ? {} : { signal: options.signal }),
-  }
+  return new Disk(await openParts(() => new BlockGraph({ drivers, ...options.graphOptions }), target, options))
+}
+
+/** Opens the node and the backend of a disk, on a graph from `makeGraph` where the options name none. */
+export function openParts(
+  makeGraph: () => BlockGraph,
+  target: DiskTarget,
+  options: OpenDiskOptions,
+): Promise<DiskParts> {
+  const ownsGraph = options.graph === undefined
+  const graph = options.graph ?? makeGraph()
   return graph.mainLoop(async (main) => {
-    const node = await openNode(main, graph, nodeOptions(target, options), settings)
+    refuseAborted(options.signal)
+    const settings = {
+      probe: options.probe === true,
+      ...(options.signal === undefined ? {} : { signal: options.signal }),
+    }
+    const opened = await openNode(main, graph, nodeOptions(target, options), settings)
     try {
+      refuseAborted(options.signal)
       const backend = await createBackend(main, graph, {
-        node,
-        perm: backendPermissions(node.readOnly),
+        node: opened,
+        perm: backendPermissions(opened.readOnly),
         shared: options.forceShare === true ? BLK_PERM_ALL : BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE_UNCHANGED,
         ...(options.name === undefined ? {} : { name: options.name }),
       })
-      return new Disk(graph, backend, { node: true })
+      return { graph, backend, opened, ownsGraph }
     } catch (thrown) {
-      await closeNode(main, graph, node)
+      await dropHold(main, graph, opened)
       throw thrown
     }
   }, 'openDisk')
 }
 
-function nodeOptions(
-  target: string | Readonly<Record<string, unknown>>,
-  options: OpenDiskOptions,
-): Record<string, unknown> {
-  const generic: Record<string, unknown> = {
-    'read-only': options.readOnly === true,
-    discard: options.discard === false ? 'ignore' : 'unmap',
+function refuseAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted === true) throw new BlockError('ECANCELED', 'the opening of a disk was aborted', { op: 'open' })
+}
+
+function nodeOptions(target: DiskTarget, options: OpenDiskOptions): Record<string, unknown> {
+  const { readOnly, forceShare, discard = true, format } = options
+  const generic: Record<string, unknown> = { discard: discard ? 'unmap' : 'ignore' }
+  if (readOnly !== undefined) generic['read-only'] = readOnly
+  if (forceShare === true) generic['force-share'] = true
+  const isName = typeof target === 'string' && !target.startsWith('json:')
+  if (!isName && format !== undefined) {
+    throw new BlockError('EINVAL', "'format' is for file names: options name their driver themselves", { op: 'open' })
   }
-  if (options.forceShare === true) generic['force-share'] = true
   if (typeof target !== 'string') return { ...generic, ...target, ...options.options }
-  const format = options.format ?? (options.probe === true ? undefined : 'raw')
-  return { ...generic, ...(format === undefined ? {} : { driver: format }), filename: target, ...options.options }
+  // What a json: name says itself is not to be overruled by a default.
+  if (!isName && options.discard === undefined) delete generic.discard
+  const driver = format ?? (isName && options.probe !== true ? 'raw' : undefined)
+  return { ...generic, ...(driver === undefined ? {} : { driver }), filename: target, ...options.options }
 }
 
 function backendPermissions(readOnly: boolean): number {

@@ -1,4 +1,4 @@
-// Handing an image over to another process and back (block-api 2.12): an inactive node takes no writes; its users keep their
+// Handing an image over to another process and back: an inactive node takes no writes; its users keep their
 // edges.
 
 import { BlockError, toBlockError } from '../common/error.js'
@@ -44,7 +44,7 @@ export function inactivateAll(main: MainLoop, graph: BlockGraph): Promise<void> 
         done.push(node)
       }
     } catch (thrown) {
-      for (const node of done.reverse()) await activateOne(call, node)
+      for (const node of done.reverse()) await activateOne(call, node, true)
       throw thrown
     } finally {
       quiet.end()
@@ -52,14 +52,14 @@ export function inactivateAll(main: MainLoop, graph: BlockGraph): Promise<void> 
   })
 }
 
-async function activateOne(call: MainLoopCall, node: NodeState): Promise<void> {
+async function activateOne(call: MainLoopCall, node: NodeState, takingBack = false): Promise<void> {
   if (!node.inactive) return
-  await setInactive(call, node, false, 'activate')
+  await setInactive(call, node, false, 'activate', takingBack)
   try {
     await node.definition.activate?.(node.driverState)
     await refreshLength(node)
   } catch (thrown) {
-    await setInactive(call, node, true, 'activate')
+    await setInactive(call, node, true, 'activate', true)
     throw toBlockError(thrown, { node: node.nodeName, op: 'activate' })
   }
 }
@@ -76,8 +76,15 @@ async function inactivateOne(call: MainLoopCall, node: NodeState): Promise<void>
   await setInactive(call, node, true, 'inactivate')
 }
 
-async function setInactive(call: MainLoopCall, node: NodeState, inactive: boolean, op: string): Promise<void> {
+async function setInactive(
+  call: MainLoopCall,
+  node: NodeState,
+  inactive: boolean,
+  op: string,
+  takingBack = false,
+): Promise<void> {
   const plan = new GraphPlan()
+  plan.unconditional = takingBack
   plan.setOpenFlags(node, inactive ? node.openFlags | BDRV_O_INACTIVE : node.openFlags & ~BDRV_O_INACTIVE)
   await applyPlan(call, plan, undefined, op)
 }

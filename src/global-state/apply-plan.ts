@@ -5,7 +5,7 @@ import { assert } from '../common/assert.js'
 import { childRolesFault } from '../common/child-role.js'
 import { BlockError, toBlockError } from '../common/error.js'
 import type { BlockLimits } from '../common/limits.js'
-import { background } from '../io/background.js'
+import { background, reportBackground } from '../io/background.js'
 import type { DrainedSection } from '../io/drained.js'
 import { recomputeGates } from '../io/gates.js'
 import { refreshLength } from '../io/truncate.js'
@@ -35,11 +35,11 @@ export async function applyPlan(
   const prepared: PreparedChange[] = []
   try {
     for (const node of update.nodes) {
-      const change = await preparePermissions(node, update)
+      const change = await preparePermissions(node, update, plan.unconditional)
       if (change !== undefined) prepared.push(change)
     }
     for (const step of plan.steps) prepared.push(await step())
-    call.resumed()
+    if (!plan.unconditional) call.resumed()
   } catch (thrown) {
     for (const change of prepared.reverse()) change.abort()
     throw toBlockError(thrown, { op })
@@ -72,7 +72,11 @@ function changedParents(plan: GraphPlan): Set<NodeState> {
   return parents
 }
 
-async function preparePermissions(node: NodeState, update: PermissionUpdate): Promise<PreparedChange | undefined> {
+async function preparePermissions(
+  node: NodeState,
+  update: PermissionUpdate,
+  unconditional: boolean,
+): Promise<PreparedChange | undefined> {
   const { permissions } = node.definition
   const sum = update.sums.get(node)
   if (permissions === undefined || sum === undefined || !node.opened) return undefined
@@ -80,7 +84,10 @@ async function preparePermissions(node: NodeState, update: PermissionUpdate): Pr
   try {
     await permissions.check(driverState, sum.perm, sum.shared)
   } catch (thrown) {
-    throw toBlockError(thrown, { node: node.nodeName, op: 'permissions' })
+    const error = toBlockError(thrown, { node: node.nodeName, op: 'permissions' })
+    if (!unconditional) throw error
+    reportBackground(node, error)
+    return undefined
   }
   return {
     commit: () => permissions.set(driverState, sum.perm, sum.shared),

@@ -1,4 +1,4 @@
-// BlockBackend: what a device, an export, a job or a tool holds (block-api 5). It has a name, permissions it asks for, and one
+// BlockBackend: what a device, an export, a job or a tool holds. It has a name, permissions it asks for, and one
 // root edge, which may be empty, or replaced live. Its requests are the functions of io/backend.
 
 import { BDRV_CHILD_FILTERED, BDRV_CHILD_PRIMARY } from '../common/child-role.js'
@@ -121,6 +121,7 @@ export class BlockBackend {
       const quiet = await drained(node)
       try {
         const plan = new GraphPlan()
+        plan.unconditional = true
         plan.detach(edge)
         await applyPlan(call, plan, quiet, 'remove')
       } finally {

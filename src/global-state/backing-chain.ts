@@ -1,5 +1,5 @@
-// The backing chain: walking it, finding base and overlay, and freezing its links while a job relies on them (block-api 2.7,
-// 2.9).
+// The backing chain: walking it, finding base and overlay, and freezing its links while a job relies on them,
+// and looking for what is above and below.
 
 import { assert } from '../common/assert.js'
 import { BlockError } from '../common/error.js'

@@ -1,4 +1,4 @@
-// The successor of a dirty bitmap, for incremental backups (block-api 2.13): while a backup reads the bitmap, an anonymous
+// The successor of a dirty bitmap, for incremental backups: while a backup reads the bitmap, an anonymous
 // successor records new writes. Success: the successor takes its place. Failure: both become one again. No write is lost.
 
 import { assert } from '../common/assert.js'

@@ -1,4 +1,4 @@
-// Dirty bitmaps of a node (block-api 2.13): life and flags. Whoever changes a bitmap asks checkDirtyBitmap first: one in use
+// Dirty bitmaps of a node: life and flags. Whoever changes a bitmap asks checkDirtyBitmap first: one in use
 // by a job, a read-only and an inconsistent one are not to be touched. Errors leave everything as it was.
 
 import { assert } from '../common/assert.js'

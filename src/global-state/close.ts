@@ -33,6 +33,15 @@ export function closeNode(main: MainLoop, graph: BlockGraph, node: NodeState): P
   })
 }
 
+/** Drops one hold on a node, which closes now or, where others use it still, with the last of them. */
+export function dropHold(main: MainLoop, graph: BlockGraph, node: NodeState): Promise<void> {
+  return main.call('dropHold', graph.environment, async (call) => {
+    assert(node.holds > 0, `dropHold: nobody holds node '${node.nodeName}'`)
+    node.holds -= 1
+    await releaseNode(main, graph, node, call)
+  })
+}
+
 /** Closes `node` if nothing refers to it any more, and then its children likewise. Rejects with the first error, at the end. */
 export async function releaseNode(
   main: MainLoop,
@@ -106,6 +115,7 @@ async function closeOne(
 /** Takes the node's links away. Users of the children only gain by it, so that no permission can stand in the way. */
 async function detachAll(node: NodeState, call: MainLoopCall): Promise<void> {
   const plan = new GraphPlan()
+  plan.unconditional = true
   for (const edge of [...node.children]) plan.detach(edge)
-  await applyPlan({ signal: call.signal, resumed: () => {} }, plan, undefined, 'close')
+  await applyPlan(call, plan, undefined, 'close')
 }

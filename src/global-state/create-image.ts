@@ -1,4 +1,4 @@
-// Making image files (block-api 2.1, bdrv_img_create). What can be judged without touching anything is judged first, so that
+// Making image files. What can be judged without touching anything is judged first, so that
 // a tool may say what it is about to do; then the protocol makes the file and the format fills it.
 
 import { BlockError, quoteOutside } from '../common/error.js'
@@ -123,7 +123,7 @@ function protocolOf(graph: BlockGraph, filename: string): BlockDriver {
   return driver
 }
 
-/** A backing file needs a format that has them, and the format of the backing file (threats N06, N07). */
+/** A backing file needs a format that has them, and the format of the backing file. */
 function backingOptions(request: CreateImageRequest, format: BlockDriver, schema: OptionSchema): FlatOptions {
   const { backingFile, backingFormat, filename } = request
   const options: Record<string, OptionScalar> = {}

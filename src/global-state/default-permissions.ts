@@ -1,4 +1,4 @@
-// What a node asks of a child by default, a pure function of the edge's role (block-api 2.4).
+// What a node asks of a child by default, a pure function of the edge's role.
 
 import {
   BDRV_CHILD_COW,

@@ -122,7 +122,7 @@ export interface DriverDefinition<S extends OptionSchema = OptionSchema, State =
   open(context: OpenContext, options: OptionValues<S>): MaybePromise<OpenedNode<State>>
   /** Frees what `open` took. Nothing is in flight; every child is still attached. */
   close?(state: State): Completion
-  /** What the driver asks of a child, given what its own users ask of it. Default: by role (block-api 2.4). */
+  /** What the driver asks of a child, given what its own users ask of it. Default: by role. */
   childPermissions?(
     state: State,
     child: { name: string; role: ChildRole },

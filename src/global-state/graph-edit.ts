@@ -1,5 +1,5 @@
 // Edits of a running graph: replace a node, append an overlay, insert and drop filters, set the backing file, add and delete
-// children (block-api 2.2, 2.3). Each is one plan: all edges first, permissions after, committed at once or not at all.
+// children. Each is one plan: all edges first, permissions after, committed at once or not at all.
 
 import { assert } from '../common/assert.js'
 import { BDRV_CHILD_COW, BDRV_CHILD_FILTERED, BDRV_CHILD_PRIMARY } from '../common/child-role.js'

@@ -1,4 +1,4 @@
-// Questions about and acts on the image behind a node that its driver alone can answer (block-api 2.12).
+// Questions about and acts on the image behind a node that its driver alone can answer.
 
 import type { BlockSizes } from '../common/block-info.js'
 import { BlockError } from '../common/error.js'

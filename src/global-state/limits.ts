@@ -1,4 +1,4 @@
-// The limits of a node: its driver's, and those of its children merged in (block-api 2.9), computed on a proposed graph.
+// The limits of a node: its driver's, and those of its children merged in, computed on a proposed graph.
 
 import { BDRV_CHILD_COW, BDRV_CHILD_DATA, BDRV_CHILD_FILTERED } from '../common/child-role.js'
 import { BlockError } from '../common/error.js'

@@ -1,4 +1,4 @@
-// Finding and listing nodes and backends (block-api 2.9).
+// Finding and listing nodes and backends.
 
 import { BlockError, quoteOutside } from '../common/error.js'
 import type { BlockBackend } from './backend.js'

@@ -1,5 +1,4 @@
-// Names found inside an image are data. Whether one is opened is decided here, by the caller's policy, never by the image
-// (threats N02, N03).
+// Names found inside an image are data. Whether one is opened is decided here, by the caller's policy, never by the image.
 
 import { BlockError, quoteOutside } from '../common/error.js'
 

@@ -1,4 +1,4 @@
-// The file name of a node (block-api 2.9): the exact name of its primary child where nothing else decides what is seen, else a
+// The file name of a node: the exact name of its primary child where nothing else decides what is seen, else a
 // `json:` name that says it all.
 
 import { BDRV_CHILD_PRIMARY } from '../common/child-role.js'

@@ -1,4 +1,4 @@
-// Names of nodes and backends (block-api 2.9).
+// Names of nodes and backends.
 
 import { MAX_NODE_NAME } from '../common/limits.js'
 

@@ -1,4 +1,4 @@
-// Operation blockers (block-api 2.8): why an operation may not be begun on a node. Older than permissions and advisory: whoever
+// Operation blockers: why an operation may not be begun on a node. Older than permissions and advisory: whoever
 // begins such an operation asks.
 
 import { BDRV_CHILD_COW } from '../common/child-role.js'

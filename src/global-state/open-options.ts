@@ -1,4 +1,4 @@
-// Generic options of a node (block-api 1.3) and how a child inherits them from its parent by role (block-api 2.10).
+// Generic options of a node and how a child inherits them from its parent by role.
 
 import { BDRV_CHILD_COW, BDRV_CHILD_METADATA, type ChildRole, type DriverKind } from '../common/child-role.js'
 import { BlockError, quoteOutside } from '../common/error.js'

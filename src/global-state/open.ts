@@ -1,4 +1,4 @@
-// Opening nodes: from a definition (options) to a registered node with its children attached (block-api 2.1). A failure at
+// Opening nodes: from a definition (options) to a registered node with its children attached. A failure at
 // any point closes what was opened on the way and leaves the graph as it was.
 
 import { assert } from '../common/assert.js'
@@ -174,8 +174,9 @@ async function undoOpen(request: OpenRequest, node: NodeState, context: OpenNode
   }
   const children = node.children.map((edge) => edge.node)
   const plan = new GraphPlan()
+  plan.unconditional = true
   for (const edge of [...node.children]) plan.detach(edge)
-  await applyPlan({ signal: request.call.signal, resumed: () => {} }, plan, undefined, 'open')
+  await applyPlan(request.call, plan, undefined, 'open')
   node.closed = true
   graph.releaseName(main, node.nodeName)
   for (const child of children.reverse()) await releaseNode(main, graph, child, request.call)

@@ -1,5 +1,5 @@
 // Permissions as a pure function of a (proposed) graph: what every node's users ask and share in sum, what it therefore asks
-// of its children, and whether all that fits together (block-api 2.4). Nothing is changed here.
+// of its children, and whether all that fits together. Nothing is changed here.
 
 import { BlockError } from '../common/error.js'
 import { BDRV_O_INACTIVE, BDRV_O_RDWR } from '../common/open-flags.js'

@@ -27,6 +27,11 @@ interface ParentDelta {
 export class GraphPlan {
   readonly changes: EdgeChange[] = []
   readonly steps: PrepareStep[] = []
+  /**
+   * The plan only takes away, or takes back what was just done: nobody may refuse it. A driver's veto is reported and passed
+   * over, and the end of the section comes too late to stop it.
+   */
+  unconditional = false
   readonly #children = new Map<NodeState, EdgeState[]>()
   readonly #parents = new Map<NodeState, ParentDelta>()
   readonly #targets = new Map<EdgeState, NodeState>()

@@ -1,5 +1,5 @@
 // Guessing the format of an image from its first bytes. Only on request, since a guest that may write a raw disk can write
-// any header into it (threats N01).
+// any header into it.
 
 import { BDRV_CHILD_DATA } from '../common/child-role.js'
 import { BlockError } from '../common/error.js'

@@ -1,5 +1,5 @@
 // Which nodes a reopen reaches, and with what: explicit new options before explicit old ones before what is inherited from the
-// parent (block-api 2.5). Pure: nothing is changed here.
+// parent. Pure: nothing is changed here.
 
 import { BDRV_CHILD_COW, type ChildRole } from '../common/child-role.js'
 import { BlockError } from '../common/error.js'

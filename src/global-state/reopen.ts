@@ -1,4 +1,4 @@
-// Changing the options of open nodes (block-api 2.5): a queue of nodes is prepared as one plan, then committed or aborted as a
+// Changing the options of open nodes: a queue of nodes is prepared as one plan, then committed or aborted as a
 // whole. Options flow down to the children that a node's own options made.
 
 import { BlockError } from '../common/error.js'

@@ -1,4 +1,4 @@
-// Whether one node may be put in the place of another below a given node, as a mirror does (block-api 2.3): only where both
+// Whether one node may be put in the place of another below a given node, as a mirror does: only where both
 // surely show the same data.
 
 import { BlockError, quoteOutside } from '../common/error.js'

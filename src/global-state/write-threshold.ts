@@ -1,4 +1,4 @@
-// The write threshold of a node (block-api 3.3): a mark that somebody sets below the end of a thin volume, to be told by a
+// The write threshold of a node: a mark that somebody sets below the end of a thin volume, to be told by a
 // `write-threshold` event when a write passes it and grow the volume in time. The event disarms it.
 
 import { BlockError } from '../common/error.js'

@@ -1,4 +1,4 @@
-// Block status of one node and of a chain: where data is, what reads as zero, which layer decides (block-api 3.4). A driver
+// Block status of one node and of a chain: where data is, what reads as zero, which layer decides. A driver
 // answers for its own layer; recursion into `file`, clamping, the allocated and end bits are added here.
 
 import { assert } from '../common/assert.js'

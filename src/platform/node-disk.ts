@@ -4,13 +4,13 @@ import { Readable, Writable } from 'node:stream'
 import { BlockError } from '../common/error.js'
 import type { Offset } from '../common/units.js'
 import { Disk, type DiskCall } from '../disk/disk.js'
-import { checkedRange, type StreamRange } from '../disk/web-streams.js'
+import { checkChunk, type StreamRange, streamRange } from '../disk/web-streams.js'
 
 /** A disk opened by `openDisk` of `blockgraph/node`. */
 export class NodeDisk extends Disk {
   /** A Node stream of a range. */
   createReadStream(range: StreamRange = {}): Readable {
-    const { start, end, chunkSize } = checkedRange(this, range)
+    const { start, end, chunkSize } = streamRange(this, range)
     let at = start
     const disk = this
     return new Readable({
@@ -35,15 +35,17 @@ export class NodeDisk extends Disk {
 
   /** A Node sink that writes from `start` on and flushes at the end. ENOSPC beyond the range. */
   createWriteStream(range: StreamRange = {}): Writable {
-    const { start, end } = checkedRange(this, range)
+    const { start, end } = streamRange(this, range)
     let at = start
     return new Writable({
       write: (chunk: Uint8Array, _encoding, done) => {
-        if (chunk.byteLength > end - at) {
-          done(new BlockError('ENOSPC', `the stream goes beyond byte ${end}`, { op: 'stream' }))
+        const offset = at
+        try {
+          checkChunk(chunk, offset, end)
+        } catch (error) {
+          done(error as Error)
           return
         }
-        const offset = at
         at += chunk.byteLength
         this.write(offset, chunk, range).then(() => done(), done)
       },
@@ -60,7 +62,7 @@ export class NodeDisk extends Disk {
 }
 
 /** The part of Node's FileHandle that makes sense for a disk. Reads stop at the end as those of a file do. */
-export class DiskFileHandle {
+export class DiskFileHandle implements AsyncDisposable {
   readonly #disk: NodeDisk
   #position = 0
 
@@ -68,7 +70,10 @@ export class DiskFileHandle {
     this.#disk = disk
   }
 
-  /** Reads up to `length` bytes at `position` (null: where the last call ended) into `buffer` at `offset`. */
+  /**
+   * Reads up to `length` bytes at `position` into `buffer` at `offset`. Position null: where the last such call, finished or
+   * not, has left off.
+   */
   async read<T extends Uint8Array>(
     buffer: T,
     offset = 0,
@@ -76,14 +81,15 @@ export class DiskFileHandle {
     position: number | null = null,
     call: DiskCall = {},
   ): Promise<{ bytesRead: number; buffer: T }> {
-    const at = position ?? this.#position
+    const into = viewOf(buffer, offset, length)
+    const at = checkedPosition(position ?? this.#position)
     const bytesRead = Math.max(Math.min(length, this.#disk.size - at), 0)
-    if (bytesRead > 0) await this.#disk.read(at, viewOf(buffer, offset, bytesRead), call)
     if (position === null) this.#position = at + bytesRead
+    if (bytesRead > 0) await this.#disk.read(at, into.subarray(0, bytesRead), call)
     return { bytesRead, buffer }
   }
 
-  /** Writes `length` bytes of `buffer` at `position` (null: where the last call ended). The disk does not grow: ENOSPC. */
+  /** Writes `length` bytes of `buffer` at `position`, as {@link read} does. The disk does not grow: ENOSPC. */
   async write<T extends Uint8Array>(
     buffer: T,
     offset = 0,
@@ -91,11 +97,13 @@ export class DiskFileHandle {
     position: number | null = null,
     call: DiskCall = {},
   ): Promise<{ bytesWritten: number; buffer: T }> {
-    const at = position ?? this.#position
-    if (at + length > this.#disk.size)
+    const data = viewOf(buffer, offset, length)
+    const at = checkedPosition(position ?? this.#position)
+    if (at + length > this.#disk.size) {
       throw new BlockError('ENOSPC', `a write of ${length} bytes at ${at} goes beyond the end`, { op: 'write' })
-    await this.#disk.write(at, viewOf(buffer, offset, length), call)
+    }
     if (position === null) this.#position = at + length
+    await this.#disk.write(at, data, call)
     return { bytesWritten: length, buffer }
   }
 
@@ -104,25 +112,36 @@ export class DiskFileHandle {
     return Promise.resolve({ size: this.#disk.size })
   }
 
-  truncate(length: Offset = 0): Promise<void> {
-    return this.#disk.resize(length)
+  truncate(length: Offset = 0, call: DiskCall = {}): Promise<void> {
+    return this.#disk.resize(length, call)
   }
 
-  datasync(): Promise<void> {
-    return this.#disk.flush()
+  datasync(call: DiskCall = {}): Promise<void> {
+    return this.#disk.flush(call)
   }
 
-  sync(): Promise<void> {
-    return this.#disk.flush()
+  sync(call: DiskCall = {}): Promise<void> {
+    return this.#disk.flush(call)
   }
 
+  /** Closes the disk. */
   close(): Promise<void> {
     return this.#disk.close()
   }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+}
+
+function checkedPosition(position: number): Offset {
+  if (Number.isSafeInteger(position) && position >= 0) return position
+  throw new BlockError('EINVAL', `${position} is no position in a disk`, { op: 'file-handle' })
 }
 
 function viewOf(buffer: Uint8Array, offset: number, length: number): Uint8Array {
-  if (offset < 0 || length < 0 || offset + length > buffer.byteLength) {
+  const sound = Number.isSafeInteger(offset) && Number.isSafeInteger(length) && offset >= 0 && length >= 0
+  if (!sound || offset + length > buffer.byteLength) {
     throw new BlockError('EINVAL', `${length} bytes at ${offset} do not lie inside the buffer`, { op: 'file-handle' })
   }
   return new Uint8Array(buffer.buffer, buffer.byteOffset + offset, length)

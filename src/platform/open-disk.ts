@@ -1,7 +1,6 @@
 // openDisk for Node: all drivers of the library and the host's files, events on diagnostics channels.
 
-import type { Disk } from '../disk/disk.js'
-import { type OpenDiskOptions, openDiskWith } from '../disk/open-disk.js'
+import { type DiskTarget, type OpenDiskOptions, openParts } from '../disk/open-disk.js'
 import { fileDriver } from '../drivers/file/index.js'
 import { builtinDrivers } from '../drivers/index.js'
 import type { BlockDriver } from '../global-state/driver.js'
@@ -17,6 +16,12 @@ export const nodeDrivers: readonly BlockDriver[] = [...builtinDrivers, fileDrive
 export interface NodeGraphOptions extends Partial<BlockGraphOptions> {
   /** Turn mistakes of waiting order into errors at once (EDEADLK); costs about 0.2 us a request. Default false. */
   contextTracking?: boolean
+}
+
+/** How a disk is opened on Node. */
+export interface NodeDiskOptions extends OpenDiskOptions {
+  /** Settings of the graph made for this disk. */
+  graphOptions?: NodeGraphOptions
 }
 
 /** A graph that knows every driver and tells its events on diagnostics channels. */
@@ -35,11 +40,6 @@ export function createGraph(options: NodeGraphOptions = {}): BlockGraph {
  * Opens an image: a file name (`raw` unless `format` says otherwise) or options of a node. `await using` closes it.
  * Rejects with a BlockError: ENOENT, EACCES, EAGAIN where another process holds the image, EINVAL for options.
  */
-export async function openDisk(
-  target: string | Readonly<Record<string, unknown>>,
-  options: OpenDiskOptions = {},
-): Promise<NodeDisk> {
-  const graph = options.graph ?? createGraph(options.graphOptions)
-  const disk: Disk = await openDiskWith(nodeDrivers, target, { ...options, graph })
-  return new NodeDisk(disk.graph, disk.backend, { node: true })
+export async function openDisk(target: DiskTarget, options: NodeDiskOptions = {}): Promise<NodeDisk> {
+  return new NodeDisk(await openParts(() => createGraph(options.graphOptions), target, options))
 }

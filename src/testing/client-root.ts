@@ -77,7 +77,13 @@ export class ClientRoot implements ParentHooks {
   }
 
   /** Links the client to `node`. EPERM where permissions conflict. */
-  attach(main: MainLoop, node: NodeState, name = 'job', wish: Partial<PermissionPair> = {}, role: ChildRole = 0): Promise<EdgeState> {
+  attach(
+    main: MainLoop,
+    node: NodeState,
+    name = 'job',
+    wish: Partial<PermissionPair> = {},
+    role: ChildRole = 0,
+  ): Promise<EdgeState> {
     return main.call('ClientRoot.attach', this.#graph.environment, async (call) => {
       const plan = new GraphPlan()
       const edge = plan.attach(this, node, name, role, { perm: wish.perm ?? 0, shared: wish.shared ?? BLK_PERM_ALL })
@@ -93,6 +99,7 @@ export class ClientRoot implements ParentHooks {
       const section = quiet ?? (await drained(edge.node))
       try {
         const plan = new GraphPlan()
+        plan.unconditional = true
         plan.detach(edge)
         await applyPlan(call, plan, section, 'detach')
         this.edges.splice(this.edges.indexOf(edge), 1)

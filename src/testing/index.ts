@@ -1,10 +1,34 @@
 // blockgraph/testing: what users and this project's own tests use to test drivers, graphs and emulators. Published.
 // fast-check is an optional peer of the package; this entry needs it.
 
+export { graphCommands } from './arbitraries/graph-commands.js'
+export { blockLimits } from './arbitraries/limits.js'
+export { genericOptions, type NodeOptionsConstraints, nodeOptions } from './arbitraries/node-options.js'
+export { anyPermissions, permissionPair } from './arbitraries/permissions.js'
+export { type ArbitraryRequest, type RequestConstraints, request, requestKind } from './arbitraries/requests.js'
+export { type ClientHooks, ClientRoot } from './client-root.js'
 export { describeDriver } from './conformance/describe-driver.js'
 export { type RandomOperation, randomOperations } from './conformance/random-operations.js'
 export type { DriverFixture, DriverSupports, FixtureFactory, SuiteApi } from './conformance/suite.js'
+export {
+  checkClosed,
+  checkInvariants,
+  type GraphView,
+  type Invariant,
+  must,
+  permissionInvariants,
+  quiesceInvariants,
+  requestInvariants,
+  type SectionView,
+  structureInvariants,
+} from './invariants/index.js'
+export type { EditCommand, GraphCommand, IoCommand } from './model/command.js'
+export { graphModelProperty } from './model/property.js'
+export { readyTest, replayGraphRun, replayScheduler, runGraphModel } from './model/run.js'
+export { StageLog, stagedDriver } from './model/staged-driver.js'
+export type { ModelScheduler, ModelWorld } from './model/world.js'
 export { type OverlayState, overlayDriver } from './overlay-driver.js'
+export { serialiseGraph } from './serialise-graph.js'
 export { type ControlledRequest, Controller, controlledDriver, type Schedule } from './storage/controlled.js'
 export { Fault, type FaultOp, FaultPlan, type FaultRule, faultDriver } from './storage/faults.js'
 export { ChunkStore, contentOf, storageDriver, storageOf } from './storage/memory-storage.js'

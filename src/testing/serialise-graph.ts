@@ -7,7 +7,11 @@ import type { EdgeState, NodeState } from '../global-state/node-state.js'
 /** Two graphs with equal text are equal as far as edits go. */
 export function serialiseGraph(graph: BlockGraph): string {
   const nodes = [...graph.nodes.values()].map(serialiseNode)
-  const backends = [...graph.backends].map(({ name, permissions, node }) => ({ name, permissions, node: node?.nodeName }))
+  const backends = [...graph.backends].map(({ name, permissions, node }) => ({
+    name,
+    permissions,
+    node: node?.nodeName,
+  }))
   return JSON.stringify({ nodes, backends, drainAll: graph.drainAllDepth }, undefined, 1)
 }
 
@@ -24,7 +28,13 @@ function serialiseNode(node: NodeState): unknown {
     inheritsFrom: node.inheritsFrom?.nodeName,
     children: node.children.map((edge) => [...serialiseEdge(edge), edge.node.nodeName]),
     parents: [...node.parents].map((edge) => [...serialiseEdge(edge), edge.parent.describe()]),
-    bitmaps: node.state.bitmaps.map(({ name, enabled, busy, readonly, persistent }) => [name, enabled, busy, readonly, persistent]),
+    bitmaps: node.state.bitmaps.map(({ name, enabled, busy, readonly, persistent }) => [
+      name,
+      enabled,
+      busy,
+      readonly,
+      persistent,
+    ]),
     blocked: node.hasOpBlockers ? [...node.opBlockers].map(([op, reasons]) => [op, reasons.length]) : [],
   }
 }

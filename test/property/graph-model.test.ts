@@ -2,8 +2,8 @@
 
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { graphModelProperty } from '../../src/testing/model/property.js'
 import { graphCommands } from '../../src/testing/arbitraries/graph-commands.js'
+import { graphModelProperty } from '../../src/testing/model/property.js'
 import { readyTest, replayGraphRun, replayScheduler, runGraphModel } from '../../src/testing/model/run.js'
 import { regressions } from './graph-model-regressions.js'
 
@@ -12,6 +12,8 @@ const RUNS = 250
 /** Set to explore: another seed each time. A failure prints the seed. */
 const explore = process.env.BLOCKGRAPH_EXPLORE
 const firstSeed = explore === undefined ? 20_000 : explore === '' ? Date.now() & 0x7fffffff : Number(explore)
+/** Planted faults need no smallest example. */
+const shrink = process.env.BLOCKGRAPH_MODEL_SHRINK !== 'off'
 const scale = Number(process.env.BLOCKGRAPH_MODEL_SCALE ?? '1')
 
 describe('graph model', () => {
@@ -25,7 +27,7 @@ describe('graph model', () => {
         seen.edits += world.edits.length
         seen.steps += world.steps
       })
-      await fc.assert(property, { seed, numRuns: Math.ceil(RUNS * scale), endOnFailure: false })
+      await fc.assert(property, { seed, numRuns: Math.ceil(RUNS * scale), endOnFailure: !shrink })
       // Runs in which nothing happens prove nothing.
       expect(seen.requests).toBeGreaterThan(seen.runs * 3)
       expect(seen.edits).toBeGreaterThan(seen.runs * 8)

@@ -1,18 +1,23 @@
 // A graph for tests: virtual time, a controlled disk driver whose requests wait for the test, and every event recorded.
 
-import { BLK_PERM_ALL, BLK_PERM_CONSISTENT_READ, BLK_PERM_RESIZE, BLK_PERM_WRITE } from '../../src/common/permissions.js'
+import type { ContextTracker } from '../../src/common/context-tracker.js'
+import {
+  BLK_PERM_ALL,
+  BLK_PERM_CONSISTENT_READ,
+  BLK_PERM_RESIZE,
+  BLK_PERM_WRITE,
+} from '../../src/common/permissions.js'
 import type { GraphEventName, GraphEvents } from '../../src/common/trace.js'
 import { builtinDrivers } from '../../src/drivers/index.js'
 import { type BlockBackend, type CreateBackendOptions, createBackend } from '../../src/global-state/backend.js'
 import { closeNode } from '../../src/global-state/close.js'
-import { describeGraph } from '../../src/global-state/describe-graph.js'
 import type { BlockDriver } from '../../src/global-state/driver.js'
 import { BlockGraph } from '../../src/global-state/graph.js'
 import type { MainLoop } from '../../src/global-state/main-loop.js'
 import type { NodeState } from '../../src/global-state/node-state.js'
 import { openNode } from '../../src/global-state/open.js'
-import type { ContextTracker } from '../../src/common/context-tracker.js'
 import { overlayDriver } from '../../src/testing/overlay-driver.js'
+import { serialiseGraph } from '../../src/testing/serialise-graph.js'
 import { Controller, controlledDriver } from '../../src/testing/storage/controlled.js'
 import { settleMicrotasks, VirtualClock } from '../../src/testing/virtual-clock.js'
 
@@ -32,7 +37,12 @@ export class GraphWorld {
 
   constructor(options: WorldOptions = {}) {
     const drivers = [...builtinDrivers, overlayDriver, controlledDriver(this.controller), ...(options.drivers ?? [])]
-    this.graph = new BlockGraph({ drivers, clock: this.clock, tracker: options.tracker, stallAfterMs: options.stallAfterMs ?? 5000 })
+    this.graph = new BlockGraph({
+      drivers,
+      clock: this.clock,
+      tracker: options.tracker,
+      stallAfterMs: options.stallAfterMs ?? 5000,
+    })
     this.graph.trace.listen((name, event) => this.events.push({ name, event }))
   }
 
@@ -89,24 +99,6 @@ export class GraphWorld {
     }
     return found
   }
-}
-
-/** {@link describeGraph} and what it leaves out: options, flags, limits, holds, inheritance and permission bits. */
-export function serialiseGraph(graph: BlockGraph): string {
-  const nodes = [...graph.nodes.values()].map((node) => ({
-    name: node.nodeName,
-    flags: node.openFlags,
-    holds: node.holds,
-    explicit: node.explicitOptions,
-    options: node.options,
-    limits: node.state.limits,
-    inheritsFrom: node.inheritsFrom?.nodeName,
-    detectZeroes: node.detectZeroes,
-    parents: [...node.parents].map((edge) => [edge.parent.describe(), edge.name, edge.perm, edge.shared, edge.frozen, edge.quiesced]),
-    children: node.children.map((edge) => [edge.name, edge.node.nodeName, edge.perm, edge.shared, edge.frozen, edge.quiesced]),
-  }))
-  const backends = [...graph.backends].map((backend) => ({ name: backend.name, wish: backend.permissions, node: backend.node?.nodeName }))
-  return JSON.stringify({ graph: describeGraph(graph), nodes, backends }, undefined, 1)
 }
 
 /** The state of a promise after everything that can run has run. */

@@ -1,5 +1,4 @@
-// Making the target of a convert. A target that is one of the sources, or a file below one, is refused before it is emptied
-// (threats N10).
+// Making the target of a convert. A target that is one of the sources, or a file below one, is refused before it is emptied.
 
 import { stat } from 'node:fs/promises'
 import { errnoMessage } from '../../common/errno.js'

@@ -1,4 +1,4 @@
-// info: what is known of an image. Opened read-only and without its backing file (threats N04).
+// info: what is known of an image. Opened read-only and without its backing file.
 
 import type { BlockDriverInfo } from '../../common/block-info.js'
 import { BDRV_O_NO_BACKING, BDRV_O_NO_IO } from '../../common/open-flags.js'

@@ -1,4 +1,4 @@
-// Options of an open file and of a new one; names as in block-api 1.3. cache.direct, cache.no-flush and read-only are
+// Options of an open file and of a new one; names as on QEMU command lines. cache.direct, cache.no-flush and read-only are
 // generic options and arrive as open flags.
 
 import { PREALLOCATION_MODES } from '../../common/option-names.js'

@@ -1,4 +1,4 @@
-// The guard of a guessed raw image (threats N01): its guest could write the header of another format into the first
+// The guard of a guessed raw image: its guest could write the header of another format into the first
 // sector, and the next guess would then open host files that this header names. Such a write is refused.
 
 import { BlockError } from '../../common/error.js'

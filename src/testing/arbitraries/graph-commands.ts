@@ -12,13 +12,23 @@ function open(): fc.Arbitrary<EditCommand> {
   const mistakes: OpenMistake[] = ['taken-name', 'unknown-option', 'unknown-driver', 'missing-child', 'wrong-type']
   return fc.record({
     type: fc.constant('open' as const),
-    driver: fc.constantFrom('staged' as const, 'staged' as const, 'overlay' as const, 'overlay' as const, 'throttle' as const, 'raw' as const),
+    driver: fc.constantFrom(
+      'staged' as const,
+      'staged' as const,
+      'overlay' as const,
+      'overlay' as const,
+      'throttle' as const,
+      'raw' as const,
+    ),
     child: index(),
     inline: fc.boolean(),
     readOnly: seldom(),
     forceShare: seldom(),
     limited: seldom(),
-    mistake: fc.oneof({ weight: 6, arbitrary: fc.constant('none' as const) }, { weight: 1, arbitrary: fc.constantFrom(...mistakes) }),
+    mistake: fc.oneof(
+      { weight: 6, arbitrary: fc.constant('none' as const) },
+      { weight: 1, arbitrary: fc.constantFrom(...mistakes) },
+    ),
   })
 }
 
@@ -29,10 +39,14 @@ function edits(): fc.Arbitrary<EditCommand>[] {
     open(),
     open(),
     fc.record({ type: fc.constant('close' as const), node }),
-    fc.tuple(permissionPair(), node, seldom()).map(([pair, at, empty]) => ({ type: 'add-backend' as const, node: at, ...pair, empty })),
+    fc
+      .tuple(permissionPair(), node, seldom())
+      .map(([pair, at, empty]) => ({ type: 'add-backend' as const, node: at, ...pair, empty })),
     fc.record({ type: fc.constantFrom('remove-backend' as const, 'eject' as const), backend }),
     fc.record({ type: fc.constant('insert' as const), backend, node }),
-    fc.tuple(permissionPair(), backend).map(([pair, at]) => ({ type: 'set-permissions' as const, backend: at, ...pair })),
+    fc
+      .tuple(permissionPair(), backend)
+      .map(([pair, at]) => ({ type: 'set-permissions' as const, backend: at, ...pair })),
     fc.record({ type: fc.constant('insert-filter' as const), node, taken: seldom() }),
     fc.record({ type: fc.constant('drop-filter' as const), node }),
     fc.record({ type: fc.constant('append' as const), overlay: node, top: node }),
@@ -66,16 +80,55 @@ function request(): fc.Arbitrary<IoCommand> {
 function io(): fc.Arbitrary<IoCommand> {
   return fc.oneof(
     { weight: 10, arbitrary: request() },
-    { weight: 2, arbitrary: fc.record({ type: fc.constant('begin-section' as const), nodes: fc.array(index(), { minLength: 1, maxLength: 3 }) }) },
+    {
+      weight: 2,
+      arbitrary: fc.record({
+        type: fc.constant('begin-section' as const),
+        nodes: fc.array(index(), { minLength: 1, maxLength: 3 }),
+      }),
+    },
     { weight: 3, arbitrary: fc.record({ type: fc.constant('end-section' as const), section: index() }) },
-    { weight: 1, arbitrary: fc.record({ type: fc.constant('inject-error' as const), code: fc.constantFrom('EIO' as const, 'ENOSPC' as const) }) },
+    { weight: 1, arbitrary: fc.record({ type: fc.constant('arm-veto' as const), node: index() }) },
+    {
+      weight: 1,
+      arbitrary: fc.record({
+        type: fc.constant('inject-error' as const),
+        code: fc.constantFrom('EIO' as const, 'ENOSPC' as const),
+      }),
+    },
   )
 }
 
 /** What every run begins with: a disk, an overlay on it and a backend, so that there is something to work on. */
 const BEGINNING: readonly GraphCommand[] = [
-  { command: { type: 'open', driver: 'overlay', child: 0, inline: true, readOnly: false, forceShare: false, limited: false, mistake: 'none' }, steps: 0, wait: true },
-  { command: { type: 'open', driver: 'staged', child: 0, inline: false, readOnly: false, forceShare: false, limited: false, mistake: 'none' }, steps: 0, wait: true },
+  {
+    command: {
+      type: 'open',
+      driver: 'overlay',
+      child: 0,
+      inline: true,
+      readOnly: false,
+      forceShare: false,
+      limited: false,
+      mistake: 'none',
+    },
+    steps: 0,
+    wait: true,
+  },
+  {
+    command: {
+      type: 'open',
+      driver: 'staged',
+      child: 0,
+      inline: false,
+      readOnly: false,
+      forceShare: false,
+      limited: false,
+      mistake: 'none',
+    },
+    steps: 0,
+    wait: true,
+  },
   { command: { type: 'add-backend', node: 0, perm: 11, shared: 15, empty: false }, steps: 0, wait: true },
   { command: { type: 'add-backend', node: 8, perm: 11, shared: 15, empty: false }, steps: 0, wait: true },
 ]
@@ -87,5 +140,7 @@ export function graphCommands(size: { minLength?: number; maxLength?: number } =
     steps: fc.nat({ max: 3 }),
     wait: fc.boolean(),
   })
-  return fc.array(command, { minLength: size.minLength ?? 20, maxLength: size.maxLength ?? 60, size: 'max' }).map((list) => [...BEGINNING, ...list])
+  return fc
+    .array(command, { minLength: size.minLength ?? 20, maxLength: size.maxLength ?? 60, size: 'max' })
+    .map((list) => [...BEGINNING, ...list])
 }

@@ -15,7 +15,9 @@ export interface NodeOptionsConstraints {
 /** Options for `openNode` that a graph with the built-in drivers accepts. */
 export function nodeOptions(constraints: NodeOptionsConstraints = {}): fc.Arbitrary<Record<string, unknown>> {
   const { maxDepth = 4, size = 65536, overlay } = constraints
-  const disk = fc.constantFrom('memory', 'null-co', 'null-aio').map((driver): Record<string, unknown> => ({ driver, size }))
+  const disk = fc
+    .constantFrom('memory', 'null-co', 'null-aio')
+    .map((driver): Record<string, unknown> => ({ driver, size }))
   let tree: fc.Arbitrary<Record<string, unknown>> = disk
   for (let depth = 1; depth < maxDepth; depth++) {
     const below = tree

@@ -1,7 +1,13 @@
 // Permissions as users ask for them: mostly what a reader, a writer or a job would, sometimes anything.
 
 import * as fc from 'fast-check'
-import { BLK_PERM_ALL, BLK_PERM_CONSISTENT_READ, BLK_PERM_RESIZE, BLK_PERM_WRITE, type PermissionPair } from '../../common/permissions.js'
+import {
+  BLK_PERM_ALL,
+  BLK_PERM_CONSISTENT_READ,
+  BLK_PERM_RESIZE,
+  BLK_PERM_WRITE,
+  type PermissionPair,
+} from '../../common/permissions.js'
 
 const WRITER = BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE | BLK_PERM_RESIZE
 

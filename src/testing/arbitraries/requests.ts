@@ -23,7 +23,9 @@ const KINDS: readonly RequestKind[] = ['read', 'write', 'write-zeroes', 'discard
 
 /** A kind of request. Reads and writes come most often. */
 export function requestKind(kinds: readonly RequestKind[] = KINDS): fc.Arbitrary<RequestKind> {
-  return fc.oneof(...kinds.map((kind) => ({ weight: kind === 'read' || kind === 'write' ? 4 : 1, arbitrary: fc.constant(kind) })))
+  return fc.oneof(
+    ...kinds.map((kind) => ({ weight: kind === 'read' || kind === 'write' ? 4 : 1, arbitrary: fc.constant(kind) })),
+  )
 }
 
 /** A request inside the disk. */
@@ -31,6 +33,14 @@ export function request(constraints: RequestConstraints): fc.Arbitrary<Arbitrary
   const { length, alignment = 1, maxBytes = length, kinds } = constraints
   const units = Math.floor(length / alignment)
   return fc
-    .record({ kind: requestKind(kinds), first: fc.integer({ min: 0, max: units }), count: fc.integer({ min: 0, max: Math.floor(maxBytes / alignment) }) })
-    .map(({ kind, first, count }) => ({ kind, offset: first * alignment, bytes: Math.min(count, units - first) * alignment }))
+    .record({
+      kind: requestKind(kinds),
+      first: fc.integer({ min: 0, max: units }),
+      count: fc.integer({ min: 0, max: Math.floor(maxBytes / alignment) }),
+    })
+    .map(({ kind, first, count }) => ({
+      kind,
+      offset: first * alignment,
+      bytes: Math.min(count, units - first) * alignment,
+    }))
 }

@@ -15,7 +15,10 @@ export const noConflict: Invariant = {
       for (const a of node.parents) {
         for (const b of node.parents) {
           const denied = a === b ? 0 : b.perm & ~a.shared
-          must(denied === 0, `${b.parent.describe()} does '${permissionNames(denied)}' on ${node.nodeName}, which ${a.parent.describe()} does not allow`)
+          must(
+            denied === 0,
+            `${b.parent.describe()} does '${permissionNames(denied)}' on ${node.nodeName}, which ${a.parent.describe()} does not allow`,
+          )
         }
       }
     }
@@ -72,10 +75,18 @@ export const wishesGranted: Invariant = {
     for (const backend of graph.backends) {
       const { edge, permissions } = backend
       if (edge === undefined) continue
-      must(edge.perm === permissions.perm && edge.shared === permissions.shared, `${backend.name} asked for other permissions than it has`)
+      must(
+        edge.perm === permissions.perm && edge.shared === permissions.shared,
+        `${backend.name} asked for other permissions than it has`,
+      )
       must(edge.node.parents.has(edge), `the edge of ${backend.name} is in no list`)
     }
   },
 }
 
-export const permissionInvariants: readonly Invariant[] = [noConflict, permissionsFollow, writersOnWritable, wishesGranted]
+export const permissionInvariants: readonly Invariant[] = [
+  noConflict,
+  permissionsFollow,
+  writersOnWritable,
+  wishesGranted,
+]

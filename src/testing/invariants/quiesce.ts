@@ -1,8 +1,8 @@
 // Invariants 11 to 13: who is quiesced, how often, and what that means.
 
-import type { BlockDriverState } from '../../io/block-node.js'
-import { BackendRoot } from '../../io/backend/root.js'
 import { ancestorsOf } from '../../io/ancestors.js'
+import { BackendRoot } from '../../io/backend/root.js'
+import type { BlockDriverState } from '../../io/block-node.js'
 import type { DrainedSection } from '../../io/drained.js'
 import { type GraphView, type Invariant, must } from './invariant.js'
 
@@ -19,14 +19,21 @@ export const parentsTold: Invariant = {
     for (const node of graph.nodes.values()) {
       const quiesced = node.state.quiesceCounter > 0
       for (const edge of node.parents) {
-        must(edge.quiesced === quiesced, `${edge.parent.describe()} is ${edge.quiesced ? '' : 'not '}told to stop, counter ${node.state.quiesceCounter}`)
+        must(
+          edge.quiesced === quiesced,
+          `${edge.parent.describe()} is ${edge.quiesced ? '' : 'not '}told to stop, counter ${node.state.quiesceCounter}`,
+        )
         if (edge.parent instanceof BackendRoot) {
-          must(edge.parent.quiesced === (quiesced ? 1 : 0), `${edge.parent.describe()} counts ${edge.parent.quiesced} sections`)
+          must(
+            edge.parent.quiesced === (quiesced ? 1 : 0),
+            `${edge.parent.describe()} counts ${edge.parent.quiesced} sections`,
+          )
         }
       }
     }
     for (const { root, node, name } of graph.backends) {
-      if (node === undefined) must(root.quiesced === 0, `backend ${name} has no medium but counts ${root.quiesced} sections`)
+      if (node === undefined)
+        must(root.quiesced === 0, `backend ${name} has no medium but counts ${root.quiesced} sections`)
     }
   },
 }
@@ -58,10 +65,17 @@ export const sectionsAreQuiet: Invariant<SectionView> = {
       if (section === undefined || section.ended) continue
       for (const node of ancestorsOf(nodes ?? graph.nodes.values())) {
         // What global state itself flushes on a drained node is its own affair.
-        if (!editing) must(node.state.inFlight === 0, `${node.nodeName} is drained but has ${node.state.inFlight} requests in flight`)
+        if (!editing)
+          must(
+            node.state.inFlight === 0,
+            `${node.nodeName} is drained but has ${node.state.inFlight} requests in flight`,
+          )
         for (const edge of node.parents) {
           if (!(edge.parent instanceof BackendRoot)) continue
-          must(edge.parent.inFlight === 0, `${edge.parent.describe()} has ${edge.parent.inFlight} requests in flight on a drained node`)
+          must(
+            edge.parent.inFlight === 0,
+            `${edge.parent.describe()} has ${edge.parent.inFlight} requests in flight on a drained node`,
+          )
         }
       }
     }

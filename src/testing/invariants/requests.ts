@@ -18,7 +18,10 @@ export const requestsCounted: Invariant = {
         must(at.next === undefined || at.next.previous === at, `the list of ${nodeName} is torn`)
       }
       must(count === state.inFlight, `${nodeName} counts ${state.inFlight} requests, lists ${count}`)
-      must(serialising === state.serialising, `${nodeName} counts ${state.serialising} serialising requests, lists ${serialising}`)
+      must(
+        serialising === state.serialising,
+        `${nodeName} counts ${state.serialising} serialising requests, lists ${serialising}`,
+      )
     }
   },
 }
@@ -37,7 +40,8 @@ export const waitsAreJustified: Invariant = {
         must(present.has(other), `a request of ${nodeName} waits for one that has left`)
         must(request.serialising || other.serialising, `a request of ${nodeName} waits though neither is serialising`)
         let at: TrackedRequest | undefined = other
-        for (let hops = 0; at !== undefined; at = at.waitingFor, hops++) must(hops <= present.size, `requests of ${nodeName} wait in a ring`)
+        for (let hops = 0; at !== undefined; at = at.waitingFor, hops++)
+          must(hops <= present.size, `requests of ${nodeName} wait in a ring`)
       }
     }
   },
@@ -54,7 +58,8 @@ export const idleAtRest: Invariant = {
       must(state.activeFlush === undefined, `${nodeName} has a flush under way`)
       must(state.expediters === 0, `${nodeName} is still asked to hurry`)
     }
-    for (const backend of graph.backends) must(backend.root.inFlight === 0, `backend ${backend.name} counts ${backend.root.inFlight} requests`)
+    for (const backend of graph.backends)
+      must(backend.root.inFlight === 0, `backend ${backend.name} counts ${backend.root.inFlight} requests`)
   },
 }
 

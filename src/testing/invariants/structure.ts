@@ -38,7 +38,8 @@ export const edgesAgree: Invariant = {
       for (const edge of node.parents) {
         must(edge.node === node, `${node.nodeName} lists an edge that leads to ${edge.node.nodeName}`)
         const parent = edge.parentNode
-        if (parent !== undefined) must(parent.children.includes(edge), `${parent.nodeName} does not list '${edge.name}'`)
+        if (parent !== undefined)
+          must(parent.children.includes(edge), `${parent.nodeName} does not list '${edge.name}'`)
       }
     }
   },
@@ -52,16 +53,19 @@ export const registered: Invariant = {
     for (const [name, node] of graph.nodes) {
       must(node.nodeName === name, `${node.nodeName} is registered as ${name}`)
       must(graph.findBackend(name) === undefined, `${name} is a node and a backend`)
-      for (const edge of node.children) must(graph.nodes.get(edge.node.nodeName) === edge.node, `${edge.node.nodeName} is not registered`)
+      for (const edge of node.children)
+        must(graph.nodes.get(edge.node.nodeName) === edge.node, `${edge.node.nodeName} is not registered`)
       if (editing) continue
       for (const edge of node.parents) {
         const parent = edge.parentNode
-        if (parent !== undefined) must(graph.nodes.get(parent.nodeName) === parent, `${parent.nodeName} is not registered`)
+        if (parent !== undefined)
+          must(graph.nodes.get(parent.nodeName) === parent, `${parent.nodeName} is not registered`)
       }
     }
     for (const backend of graph.backends) {
       const { node } = backend
-      if (node !== undefined) must(graph.nodes.get(node.nodeName) === node, `the medium of ${backend.name} is not registered`)
+      if (node !== undefined)
+        must(graph.nodes.get(node.nodeName) === node, `the medium of ${backend.name} is not registered`)
     }
   },
 }
@@ -71,7 +75,8 @@ export const openNodes: Invariant = {
   id: '5 (closed nodes are gone)',
   at: 'step',
   check({ graph }) {
-    for (const node of graph.nodes.values()) must(node.opened && !node.closed, `${node.nodeName} is registered but not open`)
+    for (const node of graph.nodes.values())
+      must(node.opened && !node.closed, `${node.nodeName} is registered but not open`)
   },
 }
 
@@ -107,9 +112,19 @@ export const filterLength: Invariant = {
     for (const node of graph.nodes.values()) {
       const child = node.driver.kind === 'filter' ? (node.file ?? node.backing) : undefined
       if (child === undefined) continue
-      must(node.state.length === child.node.state.length, `${node.nodeName} is ${node.state.length} bytes long, its child ${child.node.state.length}`)
+      must(
+        node.state.length === child.node.state.length,
+        `${node.nodeName} is ${node.state.length} bytes long, its child ${child.node.state.length}`,
+      )
     }
   },
 }
 
-export const structureInvariants: readonly Invariant<GraphView>[] = [acyclic, edgesAgree, registered, openNodes, roles, filterLength]
+export const structureInvariants: readonly Invariant<GraphView>[] = [
+  acyclic,
+  edgesAgree,
+  registered,
+  openNodes,
+  roles,
+  filterLength,
+]

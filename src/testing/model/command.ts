@@ -7,11 +7,27 @@ import type { RequestKind } from '../../common/request.js'
 import type { ModelDriver } from './graph-model.js'
 
 /** What is wrong with the options of a node on purpose. */
-export type OpenMistake = 'none' | 'taken-name' | 'unknown-option' | 'unknown-driver' | 'missing-child' | 'wrong-type' | 'force-share'
+export type OpenMistake =
+  | 'none'
+  | 'taken-name'
+  | 'unknown-option'
+  | 'unknown-driver'
+  | 'missing-child'
+  | 'wrong-type'
+  | 'force-share'
 
 /** Changes the graph; runs in a main-loop section of its own. */
 export type EditCommand =
-  | { type: 'open'; driver: ModelDriver; child: number; inline: boolean; readOnly: boolean; forceShare: boolean; limited: boolean; mistake: OpenMistake }
+  | {
+      type: 'open'
+      driver: ModelDriver
+      child: number
+      inline: boolean
+      readOnly: boolean
+      forceShare: boolean
+      limited: boolean
+      mistake: OpenMistake
+    }
   | { type: 'close'; node: number }
   | { type: 'add-backend'; node: number; perm: Permissions; shared: Permissions; empty: boolean }
   | { type: 'remove-backend'; backend: number }
@@ -38,6 +54,7 @@ export type IoCommand =
   | { type: 'end-section'; section: number }
   | { type: 'request'; backend: number; kind: RequestKind; sector: number; abort: boolean }
   | { type: 'inject-error'; code: ErrnoName }
+  | { type: 'arm-veto'; node: number }
 
 /** A command, how many steps of the scheduler follow it, and whether the next one waits until its section is over. */
 export interface GraphCommand {

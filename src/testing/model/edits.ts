@@ -49,18 +49,15 @@ async function carryOut(world: ModelWorld, main: MainLoop, attempt: Attempt): Pr
     world.model.adopt(attempt.outcome.after)
     for (const request of world.requests) widen(world, request)
   }
-  const vetoes = () => world.log.vetoPermissions.size + world.log.vetoReopen.size
+  const refusalsBefore = world.log.refusals
   let error: unknown
-  let armed = 0
   try {
-    const acting = attempt.act(main, adopt)
-    armed = vetoes()
-    await acting
+    await attempt.act(main, adopt)
     if (!adopted) adopt()
   } catch (thrown) {
     error = thrown
   }
-  const refusedByDriver = vetoes() < armed
+  const refusedByDriver = world.log.refusals > refusalsBefore
   world.log.vetoPermissions.clear()
   world.log.vetoReopen.clear()
   if (error === undefined) return judgeSuccess(attempt, refusedByDriver)
@@ -71,15 +68,18 @@ async function carryOut(world: ModelWorld, main: MainLoop, attempt: Attempt): Pr
     adopt()
     return 'done'
   }
-  const right = attempt.outcome.refusals.has(code) || (refusedByDriver && code === 'EACCES') || (injected && attempt.early === true)
+  const right =
+    attempt.outcome.refusals.has(code) || (refusedByDriver && code === 'EACCES') || (injected && attempt.early === true)
   if (!right) throw new Error(`it failed with ${String(error)}; right would be ${rightOutcomes(attempt)}`)
-  if (!unchanged) throw new Error(`it failed with ${code} but changed the graph:\n${before}\n->\n${serialiseGraph(world.graph)}`)
+  if (!unchanged)
+    throw new Error(`it failed with ${code} but changed the graph:\n${before}\n->\n${serialiseGraph(world.graph)}`)
   return 'refused'
 }
 
 function judgeSuccess(attempt: Attempt, refusedByDriver: boolean): 'done' {
   if (attempt.outcome.refusals.size > 0) throw new Error(`it succeeded; right would be ${rightOutcomes(attempt)}`)
-  if (refusedByDriver) throw new Error('it succeeded although a driver refused')
+  // What only takes away passes a veto over.
+  if (refusedByDriver && attempt.late !== true) throw new Error('it succeeded although a driver refused')
   return 'done'
 }
 

@@ -52,6 +52,7 @@ export type ModelLayer = (number | undefined)[]
 
 export const MODEL_SECTORS = 8
 
+/** Nodes, backends and data by name. */
 export class GraphModel {
   nodes = new Map<string, ModelNode>()
   backends = new Map<string, ModelBackend>()

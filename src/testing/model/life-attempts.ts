@@ -19,7 +19,8 @@ const SIZE = MODEL_SECTORS * 512
 export function lifeAttemptOf(world: ModelWorld, command: EditCommand): Attempt | undefined {
   const { model } = world
   const node = world.pickNode.bind(world)
-  const backend = (index: number): string | undefined => [...model.backends.keys()][index % Math.max(model.backends.size, 1)]
+  const backend = (index: number): string | undefined =>
+    [...model.backends.keys()][index % Math.max(model.backends.size, 1)]
   switch (command.type) {
     case 'open':
       return openAttempt(world, command)
@@ -29,13 +30,21 @@ export function lifeAttemptOf(world: ModelWorld, command: EditCommand): Attempt 
     case 'eject':
       return ejectAttempt(world, backend(command.backend), command.type === 'remove-backend')
     case 'insert':
-      return insertAttempt(world, command.backend % 4 === 0 ? backend(command.backend) : emptyBackend(world), node(command.node))
+      return insertAttempt(
+        world,
+        command.backend % 4 === 0 ? backend(command.backend) : emptyBackend(world),
+        node(command.node),
+      )
     case 'set-permissions':
       return permissionsAttempt(world, backend(command.backend), command.perm, command.shared)
     case 'add-bitmap':
     case 'remove-bitmap':
     case 'merge-bitmap':
-      return bitmapAttempt(world, command, node(command.node, ({ name }) => (model.bitmaps.get(name)?.size ?? 0) > 0))
+      return bitmapAttempt(
+        world,
+        command,
+        node(command.node, ({ name }) => (model.bitmaps.get(name)?.size ?? 0) > 0),
+      )
     default:
       return undefined
   }
@@ -79,7 +88,11 @@ function openAttempt(world: ModelWorld, command: Extract<EditCommand, { type: 'o
     after.nodes.set(name, modelNode(name, driver, readOnly, forceShare, children))
     if (inline) {
       // A backing file is read-only unless it says otherwise; other children are as their parent.
-      const inherited = { ...modelNode(below, 'staged', driver === 'overlay' || readOnly, forceShare, []), holds: 0, owner: name }
+      const inherited = {
+        ...modelNode(below, 'staged', driver === 'overlay' || readOnly, forceShare, []),
+        holds: 0,
+        owner: name,
+      }
       after.nodes.set(below, { ...inherited, explicitReadOnly: undefined })
     }
   })
@@ -104,17 +117,28 @@ function mistakes(command: Extract<EditCommand, { type: 'open' }>, taken: boolea
   const codes: ErrnoName[] = []
   if (taken) codes.push('EEXIST')
   if (command.mistake === 'missing-child' && hasReference) codes.push('ENODEV')
-  if (command.mistake === 'unknown-option' || command.mistake === 'unknown-driver' || command.mistake === 'wrong-type') codes.push('EINVAL')
+  if (command.mistake === 'unknown-option' || command.mistake === 'unknown-driver' || command.mistake === 'wrong-type')
+    codes.push('EINVAL')
   if (command.forceShare && !command.readOnly) codes.push('EINVAL')
   return codes
 }
 
-function modelNode(name: string, driver: ModelNode['driver'], readOnly: boolean, forceShare: boolean, children: ModelEdge[]): ModelNode {
+function modelNode(
+  name: string,
+  driver: ModelNode['driver'],
+  readOnly: boolean,
+  forceShare: boolean,
+  children: ModelEdge[],
+): ModelNode {
   const explicitReadOnly = readOnly ? true : undefined
   return { name, driver, readOnly, explicitReadOnly, owner: undefined, inactive: false, forceShare, children, holds: 1 }
 }
 
-function addBackendAttempt(world: ModelWorld, command: Extract<EditCommand, { type: 'add-backend' }>, node: string | undefined): Attempt | undefined {
+function addBackendAttempt(
+  world: ModelWorld,
+  command: Extract<EditCommand, { type: 'add-backend' }>,
+  node: string | undefined,
+): Attempt | undefined {
   const { model, graph } = world
   if (model.backends.size >= MAX_BACKENDS) return undefined
   const name = `b${++world.nextId}`
@@ -168,7 +192,12 @@ function insertAttempt(world: ModelWorld, name: string | undefined, node: string
   }
 }
 
-function permissionsAttempt(world: ModelWorld, name: string | undefined, perm: number, shared: number): Attempt | undefined {
+function permissionsAttempt(
+  world: ModelWorld,
+  name: string | undefined,
+  perm: number,
+  shared: number,
+): Attempt | undefined {
   const backend = name === undefined ? undefined : world.backends.get(name)
   if (name === undefined || backend === undefined) return undefined
   return {
@@ -213,7 +242,9 @@ function bitmapAttempt(world: ModelWorld, command: BitmapCommand, name: string |
       },
     }
   }
-  const other = [...model.bitmaps].filter(([at]) => model.nodes.has(at)).flatMap(([at, known]) => [...known.keys()].map((each) => ({ at, each })))
+  const other = [...model.bitmaps]
+    .filter(([at]) => model.nodes.has(at))
+    .flatMap(([at, known]) => [...known.keys()].map((each) => ({ at, each })))
   const source = other[command.from % Math.max(other.length, 1)]
   const from = source === undefined ? undefined : findDirtyBitmap(world.node(source.at), source.each)
   if (source === undefined || from === undefined) return undefined
@@ -224,7 +255,8 @@ function bitmapAttempt(world: ModelWorld, command: BitmapCommand, name: string |
     }),
     async act(main) {
       mergeDirtyBitmap(main, node, real, [{ node: world.node(source.at), bitmap: from }])
-      for (const sector of model.bitmaps.get(source.at)?.get(source.each)?.dirty ?? []) bitmaps.get(called)?.dirty.add(sector)
+      for (const sector of model.bitmaps.get(source.at)?.get(source.each)?.dirty ?? [])
+        bitmaps.get(called)?.dirty.add(sector)
     },
   }
 }

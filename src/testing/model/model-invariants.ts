@@ -1,8 +1,8 @@
 // What holds between the graph and its model: the same structure, the same permissions, the same data, and every step of a driver
 // ended (invariants 4, 8, 17 to 19, 25, 26, 31, 32).
 
-import type { NodeState } from '../../global-state/node-state.js'
 import { findDirtyBitmap } from '../../global-state/bitmaps.js'
+import type { NodeState } from '../../global-state/node-state.js'
 import {
   type Invariant,
   must,
@@ -21,17 +21,32 @@ const sameStructure: Invariant<ModelWorld> = {
   at: 'step',
   check({ editing, graph, model }) {
     if (editing) return
-    must([...graph.nodes.keys()].sort().join() === [...model.nodes.keys()].sort().join(), `nodes ${[...graph.nodes.keys()]}, in the model ${[...model.nodes.keys()]}`)
+    must(
+      [...graph.nodes.keys()].sort().join() === [...model.nodes.keys()].sort().join(),
+      `nodes ${[...graph.nodes.keys()]}, in the model ${[...model.nodes.keys()]}`,
+    )
     for (const node of model.nodes.values()) {
       const real = graph.node(node.name)
       must(real.holds === node.holds, `${node.name} is held ${real.holds} times, in the model ${node.holds}`)
-      must(real.readOnly === node.readOnly, `${node.name} is ${real.readOnly ? '' : 'not '}read-only, unlike in the model`)
-      must(real.inactive === node.inactive, `${node.name} is ${real.inactive ? '' : 'not '}inactive, unlike in the model`)
-      must(linksOf(real) === node.children.map(({ name, to, frozen }) => `${name}:${to}:${frozen}`).join(), `${node.name} has the links ${linksOf(real)}`)
+      must(
+        real.readOnly === node.readOnly,
+        `${node.name} is ${real.readOnly ? '' : 'not '}read-only, unlike in the model`,
+      )
+      must(
+        real.inactive === node.inactive,
+        `${node.name} is ${real.inactive ? '' : 'not '}inactive, unlike in the model`,
+      )
+      must(
+        linksOf(real) === node.children.map(({ name, to, frozen }) => `${name}:${to}:${frozen}`).join(),
+        `${node.name} has the links ${linksOf(real)}`,
+      )
     }
     for (const backend of graph.backends) {
       const known = model.backends.get(backend.name ?? '')
-      must(known !== undefined && known.node === backend.node?.nodeName, `backend ${backend.name} shows ${backend.node?.nodeName}, in the model ${known?.node}`)
+      must(
+        known !== undefined && known.node === backend.node?.nodeName,
+        `backend ${backend.name} shows ${backend.node?.nodeName}, in the model ${known?.node}`,
+      )
     }
     must(graph.backends.size === model.backends.size, 'a backend too many')
   },
@@ -55,7 +70,10 @@ const samePermissions: Invariant<ModelWorld> = {
         const backend = [...graph.backends].find(({ root }) => root === edge.parent)
         const key = parent === undefined ? rootKey(backend?.name ?? '') : edgeKey(parent.nodeName, edge.name)
         const expected = edges.get(key)
-        must(expected?.perm === edge.perm && expected?.shared === edge.shared, `${key} has ${edge.perm}/${edge.shared}, in the model ${expected?.perm}/${expected?.shared}`)
+        must(
+          expected?.perm === edge.perm && expected?.shared === edge.shared,
+          `${key} has ${edge.perm}/${edge.shared}, in the model ${expected?.perm}/${expected?.shared}`,
+        )
       }
     }
   },
@@ -84,7 +102,8 @@ const bitmapsRecord: Invariant<ModelWorld> = {
       }
       for (const [name, { dirty }] of model.bitmaps.get(node.nodeName) ?? []) {
         const bitmap = findDirtyBitmap(node, name)
-        for (const sector of dirty) must(bitmap?.bits.get(sector * 512) === true, `${name} of ${node.nodeName} misses sector ${sector}`)
+        for (const sector of dirty)
+          must(bitmap?.bits.get(sector * 512) === true, `${name} of ${node.nodeName} misses sector ${sector}`)
       }
     }
   },
@@ -112,7 +131,10 @@ const requestsSettle: Invariant<ModelWorld> = {
   id: '31, 32 (requests settle once)',
   at: 'step',
   check({ submitted, finished, requests, faults }) {
-    must(submitted === finished + requests.size, `${submitted} submitted, ${finished} settled, ${requests.size} under way`)
+    must(
+      submitted === finished + requests.size,
+      `${submitted} submitted, ${finished} settled, ${requests.size} under way`,
+    )
     must(faults.length === 0, faults.join('\n'))
   },
 }

@@ -27,7 +27,9 @@ export function modelPermissions(model: GraphModel): ModelPermissions {
   const faults: string[] = []
   const usersOf = (name: string): { user: string; pair: PermissionPair }[] => [
     ...model.rootsOf(name).map(({ name: user, perm, shared }) => ({ user: rootKey(user), pair: { perm, shared } })),
-    ...model.parentsOf(name).map(({ parent, edge }) => ({ user: edgeKey(parent.name, edge.name), pair: pairOf(parent, edge) })),
+    ...model
+      .parentsOf(name)
+      .map(({ parent, edge }) => ({ user: edgeKey(parent.name, edge.name), pair: pairOf(parent, edge) })),
   ]
   const pairOf = (parent: ModelNode, edge: ModelEdge): PermissionPair => {
     const key = edgeKey(parent.name, edge.name)

@@ -12,7 +12,10 @@ export interface Outcome {
 }
 
 /** Tries an edit on a copy of `model`. `edit` adds what it finds wrong by itself; permissions are looked at on the result. */
-export function foresee(model: GraphModel, edit: (after: GraphModel, refuse: (code: ErrnoName) => void) => void): Outcome {
+export function foresee(
+  model: GraphModel,
+  edit: (after: GraphModel, refuse: (code: ErrnoName) => void) => void,
+): Outcome {
   const after = model.copy()
   const refusals = new Set<ErrnoName>()
   edit(after, (code) => refusals.add(code))
@@ -118,7 +121,8 @@ export function foreseeReopen(model: GraphModel, names: readonly string[], readO
       const inherited = link === undefined ? undefined : link.name === 'backing' || owner?.readOnly
       node.readOnly = node.explicitReadOnly ?? inherited ?? node.readOnly
       if (node.forceShare && !node.readOnly) refuse('EINVAL')
-      for (const edge of node.children) if (after.node(edge.to).owner === name && !names.includes(edge.to)) work.push(edge.to)
+      for (const edge of node.children)
+        if (after.node(edge.to).owner === name && !names.includes(edge.to)) work.push(edge.to)
     }
   })
 }

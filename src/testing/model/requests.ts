@@ -176,7 +176,8 @@ function adoptData(world: ModelWorld, request: PendingRequest, sector: number): 
 
 function markBitmaps(world: ModelWorld, request: PendingRequest, sector: number): void {
   for (const name of request.path ?? []) {
-    for (const bitmap of world.model.bitmaps.get(name)?.values() ?? []) if (bitmap.since < world.steps) bitmap.dirty.add(sector)
+    for (const bitmap of world.model.bitmaps.get(name)?.values() ?? [])
+      if (bitmap.since < world.steps) bitmap.dirty.add(sector)
   }
 }
 
@@ -198,6 +199,7 @@ function stampedSector(stamp: number): Uint8Array {
 /** The stamp of a sector; throws where it is torn. */
 function stampOf(sector: Uint8Array): number {
   const stamp = new DataView(sector.buffer, sector.byteOffset).getUint32(0)
-  for (let at = 4; at < sector.byteLength; at++) if (sector[at] !== (stamp & 0xff)) throw new Error(`torn sector of stamp ${stamp}`)
+  for (let at = 4; at < sector.byteLength; at++)
+    if (sector[at] !== (stamp & 0xff)) throw new Error(`torn sector of stamp ${stamp}`)
   return stamp
 }

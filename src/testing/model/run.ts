@@ -1,7 +1,7 @@
 // One run of the model test: commands and scheduler in, nothing out or an error that says what broke and how to see it again.
 
-import { closeNode } from '../../global-state/close.js'
 import { unfreezeBackingChain } from '../../global-state/backing-chain.js'
+import { closeNode } from '../../global-state/close.js'
 import { drainedNodes } from '../../io/drained.js'
 import { checkClosed, checkInvariants, must } from '../invariants/index.js'
 import { settleMicrotasks } from '../virtual-clock.js'
@@ -10,7 +10,7 @@ import { startEdit } from './edits.js'
 import { modelInvariants } from './model-invariants.js'
 import { startRequest } from './requests.js'
 import { refuseDeadlock } from './watchdog.js'
-import { ModelWorld, type ModelScheduler } from './world.js'
+import { type ModelScheduler, ModelWorld } from './world.js'
 
 /** How often a world may step before it counts as running for ever. */
 const MAX_STEPS = 20_000
@@ -43,6 +43,7 @@ async function begin(world: ModelWorld, command: GraphCommand['command']): Promi
     case 'end-section':
     case 'request':
     case 'inject-error':
+    case 'arm-veto':
       beginIo(world, command)
       break
     default:
@@ -54,22 +55,36 @@ async function begin(world: ModelWorld, command: GraphCommand['command']): Promi
 function beginIo(world: ModelWorld, command: IoCommand): void {
   switch (command.type) {
     case 'request':
-      return startRequest(world, command)
+      startRequest(world, command)
+      break
     case 'inject-error':
       world.injections.push(command.code)
-      return
+      break
+    case 'arm-veto':
+      armVeto(world, command.node)
+      break
     case 'begin-section':
-      return beginSection(world, command.nodes)
+      beginSection(world, command.nodes)
+      break
     case 'end-section': {
       const open = world.sections.filter(({ section }) => section !== undefined)
-      return endSection(world, open[command.section % Math.max(open.length, 1)])
+      endSection(world, open[command.section % Math.max(open.length, 1)])
+      break
     }
   }
 }
 
+/** The next edit that asks this disk for its permissions is refused. */
+function armVeto(world: ModelWorld, index: number): void {
+  const name = world.pickNode(index, ({ driver }) => driver === 'staged')
+  if (name !== undefined) world.log.vetoPermissions.add(name)
+}
+
 function beginSection(world: ModelWorld, indices: readonly number[]): void {
   const all = [...world.graph.nodes.values()]
-  const nodes = [...new Set(indices.map((index) => all[index % Math.max(all.length, 1)]))].filter((node) => node !== undefined)
+  const nodes = [...new Set(indices.map((index) => all[index % Math.max(all.length, 1)]))].filter(
+    (node) => node !== undefined,
+  )
   if (nodes.length === 0) return
   const open: ModelWorld['sections'][number] = { nodes, section: undefined }
   world.sections.push(open)
@@ -122,6 +137,7 @@ async function finish(world: ModelWorld): Promise<void> {
   await untilEditsSettle(world)
   await untilRest(world)
   world.injections.length = 0
+  world.log.vetoPermissions.clear()
   while (world.sections.length > 0) {
     endSection(world, world.sections[0])
     await settleMicrotasks()

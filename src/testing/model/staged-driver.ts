@@ -2,9 +2,9 @@
 // what became of each. It vetoes where a test says so.
 
 import { BlockError } from '../../common/error.js'
+import { type MemoryState, openStore } from '../../drivers/memory.js'
 import { type BlockDriver, defineDriver, type PreparedChange } from '../../global-state/driver.js'
 import { sizeOption, stringOption } from '../../global-state/option-schema.js'
-import { type MemoryState, openStore } from '../../drivers/memory.js'
 import { type Controller, controlledIo } from '../storage/controlled.js'
 import { ChunkStore } from '../storage/memory-storage.js'
 
@@ -25,8 +25,17 @@ export class StageLog {
   /** Nodes whose next permission check, or next reopen, is refused. */
   readonly vetoPermissions = new Set<string>()
   readonly vetoReopen = new Set<string>()
+  /** How often a veto has struck. */
+  refusals = 0
   /** What went wrong with the order of steps; stays empty. */
   readonly faults: string[] = []
+
+  /** Whether a veto strikes `node`; it is used up. */
+  strikes(vetoes: Set<string>, node: string): boolean {
+    if (!vetoes.delete(node)) return false
+    this.refusals++
+    return true
+  }
 
   begin(step: string): void {
     if (this.open.has(step)) this.faults.push(`${step} begun twice`)
@@ -58,7 +67,8 @@ export function stagedDriver(controller: Controller, log: StageLog): BlockDriver
     },
     permissions: {
       check(state) {
-        if (log.vetoPermissions.delete(state.node)) throw new BlockError('EACCES', 'permission check refused by a test', { node: state.node })
+        if (log.strikes(log.vetoPermissions, state.node))
+          throw new BlockError('EACCES', 'permission check refused by a test', { node: state.node })
         log.begin(`permissions ${state.node}`)
       },
       set: (state) => log.end(`permissions ${state.node}`, 'commit'),
@@ -66,7 +76,8 @@ export function stagedDriver(controller: Controller, log: StageLog): BlockDriver
     },
     async reopen(state, context): Promise<PreparedChange> {
       await Promise.resolve()
-      if (log.vetoReopen.delete(state.node)) throw new BlockError('EACCES', 'reopen refused by a test', { node: state.node })
+      if (log.strikes(log.vetoReopen, state.node))
+        throw new BlockError('EACCES', 'reopen refused by a test', { node: state.node })
       const step = `reopen ${state.node}`
       log.begin(step)
       return {

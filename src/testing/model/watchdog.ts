@@ -16,7 +16,9 @@ export function refuseDeadlock(world: ModelWorld): void {
     if (!held) stuck.push(`request ${request.id} (${request.kind} of ${request.backend})`)
   }
   if (stuck.length === 0) return
-  throw new Error(`deadlock: nothing can run, but these wait:\n  ${stuck.join('\n  ')}\nwait graph:\n  ${waitGraph(world).join('\n  ')}`)
+  throw new Error(
+    `deadlock: nothing can run, but these wait:\n  ${stuck.join('\n  ')}\nwait graph:\n  ${waitGraph(world).join('\n  ')}`,
+  )
 }
 
 /** Who waits for whom: requests, drains and holders of the main loop. */
@@ -30,7 +32,9 @@ export function waitGraph(world: ModelWorld): string[] {
     }
   }
   for (const { name, root, node } of world.graph.backends) {
-    lines.push(`backend ${name} at ${node?.nodeName ?? 'nothing'}: ${root.inFlight} in flight, ${root.held.size} held, ${root.quiesced} sections`)
+    lines.push(
+      `backend ${name} at ${node?.nodeName ?? 'nothing'}: ${root.inFlight} in flight, ${root.held.size} held, ${root.quiesced} sections`,
+    )
   }
   lines.push(`${world.graph.environment.drainWaiters.size} drains wait, ${world.busyEdits.length} edits are not over`)
   return lines

@@ -48,7 +48,7 @@ export async function peerVersion(): Promise<string | undefined> {
 /** Why the peer cannot use io_uring here; undefined where it can. */
 export async function peerLacksIoUring(file: string): Promise<string | undefined> {
   try {
-    await peerRate({ depth: 1, count: 1, image: ['-f', 'raw', file], aio: 'io_uring' })
+    await peerRate({ depth: 32, count: 10_000, image: ['-f', 'raw', file], aio: 'io_uring' })
     return undefined
   } catch (error) {
     return `qemu-img cannot use io_uring here (${error instanceof Error ? error.message : String(error)})`

@@ -1,4 +1,4 @@
-// The vocabulary of block-api section 1: bits, their names, and the rules between them.
+// The vocabulary of the library: bits, their names, and the rules between them.
 
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'

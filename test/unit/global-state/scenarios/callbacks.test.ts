@@ -86,7 +86,9 @@ describe('G08: a completion of one parent, run while another is drained, swaps t
     const section = await drain
     await swapped
     expect(pb.backing?.node).toBe(c)
-    expect([b.parents.size, b.state.quiesceCounter, c.state.quiesceCounter, pb.state.quiesceCounter]).toEqual([0, 1, 1, 1])
+    expect([b.parents.size, b.state.quiesceCounter, c.state.quiesceCounter, pb.state.quiesceCounter]).toEqual([
+      0, 1, 1, 1,
+    ])
     section.end()
     expect(world.unrest()).toEqual([])
     expect(a.state.inFlight).toBe(0)
@@ -243,7 +245,10 @@ describe('G30: a client with held requests is deleted', () => {
     const outcomes = Promise.allSettled(writes)
     await world.settle()
     const closed = world.main((main) => backend.close(main))
-    expect((await outcomes).map((result) => result.status === 'rejected' && result.reason.code)).toEqual(['ECANCELED', 'ECANCELED'])
+    expect((await outcomes).map((result) => result.status === 'rejected' && result.reason.code)).toEqual([
+      'ECANCELED',
+      'ECANCELED',
+    ])
     section.end()
     await closed
     await world.settle()

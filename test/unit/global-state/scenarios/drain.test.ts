@@ -264,7 +264,9 @@ describe('sections as evidence', () => {
     if (edge === undefined) throw new Error('no child')
     const before = world.serialise()
     const half = await drained(a)
-    await expect(world.main((main) => replaceChild(main, world.graph, half, edge, b))).rejects.toThrow(/does not cover node 'b'/)
+    await expect(world.main((main) => replaceChild(main, world.graph, half, edge, b))).rejects.toThrow(
+      /does not cover node 'b'/,
+    )
     half.end()
     const ended = await drained(a, b)
     ended.end()

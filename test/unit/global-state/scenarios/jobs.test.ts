@@ -3,7 +3,12 @@
 
 import { describe, expect, it } from 'vitest'
 import { BLK_PERM_CONSISTENT_READ } from '../../../../src/common/permissions.js'
-import { chainOf, findBase, freezeBackingChain, unfreezeBackingChain } from '../../../../src/global-state/backing-chain.js'
+import {
+  chainOf,
+  findBase,
+  freezeBackingChain,
+  unfreezeBackingChain,
+} from '../../../../src/global-state/backing-chain.js'
 import { createDirtyBitmap } from '../../../../src/global-state/bitmaps.js'
 import { closeNode } from '../../../../src/global-state/close.js'
 import { drainAll } from '../../../../src/global-state/drain-all.js'
@@ -221,7 +226,10 @@ describe('G29: a job with a filter is cancelled', () => {
     const job = new ClientRoot(world.graph, 'job', {}, true)
     const filter = await world.main(async (main) => {
       const quiet = await drained(base)
-      const inserted = await insertNode(main, world.graph, quiet, base, { driver: 'throttle', 'node-name': 'job-filter' })
+      const inserted = await insertNode(main, world.graph, quiet, base, {
+        driver: 'throttle',
+        'node-name': 'job-filter',
+      })
       await job.attach(main, base)
       quiet.end()
       return inserted

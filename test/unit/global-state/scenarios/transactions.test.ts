@@ -2,16 +2,22 @@
 
 import { describe, expect, it } from 'vitest'
 import { BDRV_CHILD_DATA, BDRV_CHILD_FILTERED, BDRV_CHILD_PRIMARY } from '../../../../src/common/child-role.js'
-import { BLK_PERM_ALL, BLK_PERM_CONSISTENT_READ, BLK_PERM_RESIZE, BLK_PERM_WRITE, BLK_PERM_WRITE_UNCHANGED } from '../../../../src/common/permissions.js'
+import {
+  BLK_PERM_ALL,
+  BLK_PERM_CONSISTENT_READ,
+  BLK_PERM_RESIZE,
+  BLK_PERM_WRITE,
+  BLK_PERM_WRITE_UNCHANGED,
+} from '../../../../src/common/permissions.js'
 import { forward } from '../../../../src/drivers/filters/forward.js'
-import { freezeBackingChain, unfreezeBackingChain } from '../../../../src/global-state/backing-chain.js'
 import { applyPlan } from '../../../../src/global-state/apply-plan.js'
+import { freezeBackingChain, unfreezeBackingChain } from '../../../../src/global-state/backing-chain.js'
 import { type BlockDriver, defineDriver } from '../../../../src/global-state/driver.js'
 import { appendNode, dropFilter, insertNode, replaceNode, setBacking } from '../../../../src/global-state/graph-edit.js'
 import { GraphPlan } from '../../../../src/global-state/plan.js'
 import { reopenNodes } from '../../../../src/global-state/reopen.js'
-import { read } from '../../../../src/io/read.js'
 import { drained } from '../../../../src/io/drained.js'
+import { read } from '../../../../src/io/read.js'
 import { ClientRoot } from '../../../../src/testing/client-root.js'
 import { StageLog, stagedDriver } from '../../../../src/testing/model/staged-driver.js'
 import { Controller } from '../../../../src/testing/storage/controlled.js'
@@ -40,7 +46,10 @@ describe('G21: a reopen of three nodes of which the third fails', () => {
       const quiet = await drained(...nodes)
       const inside = world.serialise()
       const requests = nodes.map((node) => ({ node, options: { 'read-only': true, tag: 'new' }, keepOld: true }))
-      await expect(reopenNodes(main, world.graph, quiet, requests)).rejects.toMatchObject({ code: 'EACCES', node: refusing })
+      await expect(reopenNodes(main, world.graph, quiet, requests)).rejects.toMatchObject({
+        code: 'EACCES',
+        node: refusing,
+      })
       expect(world.serialise()).toBe(inside)
       quiet.end()
     })
@@ -59,7 +68,12 @@ describe('G21: a reopen of three nodes of which the third fails', () => {
     log.entries.length = 0
     await world.main(async (main) => {
       const quiet = await drained(...nodes)
-      await reopenNodes(main, world.graph, quiet, nodes.map((node) => ({ node, options: { 'read-only': true, tag: 'new' }, keepOld: true })))
+      await reopenNodes(
+        main,
+        world.graph,
+        quiet,
+        nodes.map((node) => ({ node, options: { 'read-only': true, tag: 'new' }, keepOld: true })),
+      )
       quiet.end()
     })
     expect(nodes.map((node) => [node.readOnly, node.options.tag])).toEqual(nodes.map(() => [true, 'new']))
@@ -75,7 +89,9 @@ describe('G22: a permission conflict found after half of a transaction', () => {
     const other = await disk('other')
     await world.open({ driver: 'throttle', 'node-name': 'top', file: 'other' })
     const guard = new ClientRoot(world.graph, 'guard')
-    await world.main((main) => guard.attach(main, base, 'watched', { perm: BLK_PERM_CONSISTENT_READ, shared: BLK_PERM_ALL & ~BLK_PERM_WRITE }))
+    await world.main((main) =>
+      guard.attach(main, base, 'watched', { perm: BLK_PERM_CONSISTENT_READ, shared: BLK_PERM_ALL & ~BLK_PERM_WRITE }),
+    )
     await world.backend(world.graph.node('top'), { name: 'virtio0' })
     const before = world.serialise()
     log.entries.length = 0
@@ -84,7 +100,9 @@ describe('G22: a permission conflict found after half of a transaction', () => {
       await expect(replaceNode(main, world.graph, quiet, other, base)).rejects.toMatchObject({
         code: 'EPERM',
         node: 'base',
-        message: expect.stringMatching(/node 'top' uses 'write' \(as 'file'\), which client 'guard' does not allow \(as 'watched'\)/),
+        message: expect.stringMatching(
+          /node 'top' uses 'write' \(as 'file'\), which client 'guard' does not allow \(as 'watched'\)/,
+        ),
       })
       quiet.end()
     })
@@ -107,6 +125,35 @@ describe('G22: a permission conflict found after half of a transaction', () => {
     })
     expect(world.serialise()).toBe(before)
     expect(log.entries).toEqual(['begin permissions b', 'abort permissions b'])
+  })
+})
+
+describe('a driver that refuses permissions', () => {
+  it('keeps a backend from changing what it asks for', async () => {
+    const { world, log, disk } = stagedWorld()
+    const a = await disk('a')
+    const backend = await world.backend(a, { perm: BLK_PERM_CONSISTENT_READ })
+    const before = world.serialise()
+    log.vetoPermissions.add('a')
+    await expect(world.main((main) => backend.setPermissions(main, READ_WRITE, BLK_PERM_ALL))).rejects.toMatchObject({
+      code: 'EACCES',
+    })
+    expect(world.serialise()).toBe(before)
+    await world.main((main) => backend.setPermissions(main, READ_WRITE, BLK_PERM_ALL))
+  })
+
+  it('cannot stop what only takes away: detach, close, and the undoing of a failed open', async () => {
+    const { world, log, disk } = stagedWorld()
+    const a = await disk('a')
+    const top = await world.open({ driver: 'throttle', 'node-name': 'top', file: 'a' })
+    const backend = await world.backend(a)
+    log.vetoPermissions.add('a')
+    await world.main((main) => backend.close(main))
+    log.vetoPermissions.add('a')
+    await world.close(top)
+    expect([a.parents.size, [...world.graph.nodes.keys()]]).toEqual([0, ['a']])
+    expect(world.eventsOf('background-error')).toMatchObject([{ node: 'a' }, { node: 'a' }])
+    expect([log.open.size, log.faults]).toEqual([0, []])
   })
 })
 
@@ -135,9 +182,19 @@ const exclusive = defineDriver({
   childNames: ['file'],
   async open(context) {
     const file = await context.child('file', BDRV_CHILD_FILTERED | BDRV_CHILD_PRIMARY)
-    return { io: { length: () => file.node.state.length, read: (offset, into) => read(file, offset, into), ...forward(file, 'write') }, state: undefined }
+    return {
+      io: {
+        length: () => file.node.state.length,
+        read: (offset, into) => read(file, offset, into),
+        ...forward(file, 'write'),
+      },
+      state: undefined,
+    }
   },
-  childPermissions: (_state, _child, asked) => ({ perm: asked.perm | BLK_PERM_WRITE, shared: asked.shared & ~BLK_PERM_WRITE }),
+  childPermissions: (_state, _child, asked) => ({
+    perm: asked.perm | BLK_PERM_WRITE,
+    shared: asked.shared & ~BLK_PERM_WRITE,
+  }),
 }) as BlockDriver
 
 describe('G23: a driver that takes exclusive write on a selected child selects the other', () => {
@@ -148,7 +205,10 @@ describe('G23: a driver that takes exclusive write on a selected child selects t
     await world.open({ driver: 'throttle', 'node-name': 'right', file: 'base' })
     const top = await world.open({ driver: 'selector', 'node-name': 'top', left: 'left', right: 'right' })
     const permissions = () => [...base.parents].map((edge) => [edge.parent.describe(), edge.perm & BLK_PERM_WRITE])
-    expect(permissions()).toEqual([["node 'left'", BLK_PERM_WRITE], ["node 'right'", 0]])
+    expect(permissions()).toEqual([
+      ["node 'left'", BLK_PERM_WRITE],
+      ["node 'right'", 0],
+    ])
     ;(top.driverState as { selected: string }).selected = 'right'
     await world.main((main) =>
       main.call('select', world.graph.environment, async (call) => {
@@ -157,7 +217,10 @@ describe('G23: a driver that takes exclusive write on a selected child selects t
         await applyPlan(call, plan, undefined, 'select')
       }),
     )
-    expect(permissions()).toEqual([["node 'left'", 0], ["node 'right'", BLK_PERM_WRITE]])
+    expect(permissions()).toEqual([
+      ["node 'left'", 0],
+      ["node 'right'", BLK_PERM_WRITE],
+    ])
   })
 })
 
@@ -224,7 +287,10 @@ describe('G25: replacing a node by one that has it below', () => {
     const before = world.serialise()
     await world.main(async (main) => {
       const quiet = await drained(base, top)
-      await expect(setBacking(main, world.graph, quiet, base, top)).rejects.toMatchObject({ code: 'EINVAL', message: expect.stringMatching(/cycle/) })
+      await expect(setBacking(main, world.graph, quiet, base, top)).rejects.toMatchObject({
+        code: 'EINVAL',
+        message: expect.stringMatching(/cycle/),
+      })
       quiet.end()
     })
     expect(world.serialise()).toBe(before)
@@ -249,8 +315,12 @@ describe('G26: a frozen link', () => {
       await expect(setBacking(main, world.graph, quiet, top, undefined)).rejects.toMatchObject(refused)
       await expect(replaceNode(main, world.graph, quiet, base, other)).rejects.toMatchObject(refused)
       await expect(appendNode(main, world.graph, quiet, overlay, base)).rejects.toMatchObject(refused)
-      await expect(reopenNodes(main, world.graph, quiet, [{ node: top, options: { backing: 'other' }, keepOld: true }])).rejects.toMatchObject(refused)
-      await expect(reopenNodes(main, world.graph, quiet, [{ node: top, options: { backing: null }, keepOld: true }])).rejects.toMatchObject(refused)
+      await expect(
+        reopenNodes(main, world.graph, quiet, [{ node: top, options: { backing: 'other' }, keepOld: true }]),
+      ).rejects.toMatchObject(refused)
+      await expect(
+        reopenNodes(main, world.graph, quiet, [{ node: top, options: { backing: null }, keepOld: true }]),
+      ).rejects.toMatchObject(refused)
       expect(world.serialise()).toBe(inside)
       quiet.end()
     })

@@ -1,0 +1,83 @@
+// npm run bench: all cases, a table, and build/bench/results.json. Options: --quick (3 rounds, shorter runs), --rounds=N,
+// --only=TEXT (cases whose group has the text), --folder=PATH (where the file of the cached cases goes). Exit code 1 where
+// a target is missed.
+
+import { mkdtempSync, writeFileSync } from 'node:fs'
+import { cpus } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { aloneCases } from './cases/alone.js'
+import { cachedFileCases } from './cases/cached-file.js'
+import { runGraphScale } from './cases/graph-scale.js'
+import { nullDriverCase } from './cases/null-driver.js'
+import { runMeasured } from './measured.js'
+import { runPaired } from './paired.js'
+import { type RunDescription, resultsJson, tableMarkdown, tableText } from './report.js'
+import type { Result } from './result.js'
+import { peerLacksIoUring, peerVersion } from './support/bench-tools.js'
+import { repository } from './support/process.js'
+import { makeTestFile, removeTestFile } from './support/test-file.js'
+
+const FILE_MIB = 256
+const OUTPUT = join(repository, 'build', 'bench')
+
+const { values } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    rounds: { type: 'string' },
+    only: { type: 'string', default: '' },
+    folder: { type: 'string', default: OUTPUT },
+  },
+})
+const rounds = Number(values.rounds ?? (values.quick ? 3 : 5))
+const peer = await peerVersion()
+const description: RunDescription = {
+  node: process.version,
+  peer: peer ?? 'qemu-img is not installed: nothing is compared with it',
+  cpus: cpus().length,
+  rounds,
+  pageCacheFileMiB: FILE_MIB,
+}
+console.log(`Node ${description.node}, ${description.peer}, ${description.cpus} cores, ${rounds} rounds`)
+
+const folder = mkdtempSync(join(values.folder, 'data-'))
+process.once('exit', () => removeTestFile(folder))
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130))
+const results: Result[] = []
+for (const { group, run } of await allCases()) {
+  if (!group.includes(values.only)) continue
+  process.stderr.write(`${group} ...\n`)
+  results.push(...(await run()))
+}
+console.log(tableText(results))
+writeFileSync(join(OUTPUT, 'results.json'), resultsJson(description, results))
+writeFileSync(join(OUTPUT, 'results.md'), tableMarkdown(results))
+const missed = results.filter(({ verdict }) => verdict === 'missed').length
+const skips = results.filter(({ verdict }) => verdict === 'skipped').length
+console.log(`\n${results.filter(({ verdict }) => verdict === 'met').length} met, ${missed} missed, ${skips} skipped`)
+console.log('every sample: build/bench/results.json')
+process.exitCode = missed > 0 ? 1 : 0
+
+async function allCases(): Promise<{ group: string; run(): Promise<Result[]> }[]> {
+  const file = makeTestFile(folder, FILE_MIB)
+  const peerMissing = peer === undefined ? 'qemu-img is not installed (Debian: qemu-utils)' : undefined
+  const ioUringMissing = peer === undefined ? undefined : await peerLacksIoUring(file)
+  const nativeMissing = await lacksNative()
+  const scale = values.quick ? 0.5 : 1
+  const cached = { file, count: 200_000 * scale, peerMissing, ioUringMissing, nativeMissing }
+  const paired = [nullDriverCase(1_000_000 * scale, peerMissing), ...cachedFileCases(cached)]
+  return [
+    ...paired.map((one) => ({ group: one.group, run: () => runPaired(one, rounds) })),
+    ...aloneCases.map((one) => ({ group: one.group, run: () => runMeasured(one, rounds) })),
+    { group: 'graph edits and drains', run: () => runGraphScale(Math.min(rounds, 3)) },
+  ]
+}
+
+async function lacksNative(): Promise<string | undefined> {
+  try {
+    await import('koffi')
+    return undefined
+  } catch {
+    return 'koffi is not installed: no native calls'
+  }
+}
