@@ -64,8 +64,8 @@ export const mutants = [
   {
     name: 'what drivers prepared is not rolled back',
     file: 'src/global-state/apply-plan.ts',
-    find: 'for (const change of prepared.reverse()) change.abort()',
-    replace: 'prepared.reverse()',
+    find: '  } catch (thrown) {\n    for (const change of prepared.reverse()) change.abort()\n',
+    replace: '  } catch (thrown) {\n',
   },
   {
     name: 'the graph is changed before drivers had their say',
@@ -73,6 +73,12 @@ export const mutants = [
     find: '  const prepared: PreparedChange[] = []\n',
     replace:
       '  const prepared: PreparedChange[] = []\n  for (const [edge, pair] of update.edges) edge.perm = pair.perm\n',
+  },
+  {
+    name: 'what another call committed meanwhile is not looked at again',
+    file: 'src/global-state/apply-plan.ts',
+    find: 'if (commitsOf(plan) === before) {',
+    replace: 'if (commitsOf(plan) >= before) {',
   },
   {
     name: 'frozen links are not looked at',

@@ -40,7 +40,12 @@ export class BlockError extends Error {
 export function toBlockError(thrown: unknown, details: BlockErrorDetails = {}): BlockError {
   if (thrown instanceof BlockError) {
     if (thrown.node !== undefined || details.node === undefined) return thrown
-    return new BlockError(thrown.code, thrown.message, { ...details, op: thrown.op ?? details.op, hint: thrown.hint, cause: thrown })
+    return new BlockError(thrown.code, thrown.message, {
+      ...details,
+      op: thrown.op ?? details.op,
+      hint: thrown.hint,
+      cause: thrown,
+    })
   }
   const raw = (thrown as { code?: unknown } | null)?.code
   const code: ErrnoName = isErrnoName(raw) ? raw : raw === 'EOPNOTSUPP' ? 'ENOTSUP' : 'EIO'

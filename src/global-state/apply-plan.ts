@@ -7,6 +7,7 @@ import { BlockError, toBlockError } from '../common/error.js'
 import type { BlockLimits } from '../common/limits.js'
 import { background, reportBackground } from '../io/background.js'
 import type { DrainedSection } from '../io/drained.js'
+import type { IoEnvironment } from '../io/environment.js'
 import { recomputeGates } from '../io/gates.js'
 import { refreshLength } from '../io/truncate.js'
 import type { PreparedChange } from './driver.js'
@@ -20,7 +21,8 @@ import { reaches } from './reachability.js'
 
 /**
  * Carries out `plan`: checks roles, cycles and frozen edges, computes permissions, lets drivers veto or prepare, then
- * commits. `quiet`, where given, must cover every node whose edges change. Rejects with the graph as it was.
+ * commits. `quiet`, where given, must cover every node whose edges change. Rejects with the graph as it was. Calls of one
+ * section may overlap: what another one commits meanwhile is looked at again, and EBUSY where it took the same links.
  */
 export async function applyPlan(
   call: MainLoopCall,
@@ -28,10 +30,34 @@ export async function applyPlan(
   quiet: DrainedSection | undefined,
   op: string,
 ): Promise<void> {
-  if (quiet !== undefined) checkCover(plan, quiet, op)
-  checkEdges(plan, op)
-  const update = computePermissions(plan)
-  const limits = computeLimits(plan, changedParents(plan))
+  for (;;) {
+    if (quiet !== undefined) checkCover(plan, quiet, op)
+    checkEdges(plan, op)
+    const before = commitsOf(plan)
+    const update = computePermissions(plan)
+    const limits = computeLimits(plan, changedParents(plan))
+    const prepared = await prepare(call, plan, update, op)
+    if (commitsOf(plan) === before) {
+      commit(plan, update, limits)
+      // Children before parents, as the last prepared is the first to rely on the others.
+      for (const change of prepared.reverse()) change.commit()
+      break
+    }
+    // Another call has changed the graph while drivers prepared: what was computed may not hold any more.
+    for (const change of prepared.reverse()) change.abort()
+    if (plan.outdated) throw new BlockError('EBUSY', 'another call of the same section changed the same links', { op })
+  }
+  for (const parent of changedParents(plan))
+    if (parent.driver.kind === 'filter') background(parent, refreshLength(parent))
+}
+
+/** Asks drivers; those that prepared something are told to abort where a later one refuses. */
+async function prepare(
+  call: MainLoopCall,
+  plan: GraphPlan,
+  update: PermissionUpdate,
+  op: string,
+): Promise<PreparedChange[]> {
   const prepared: PreparedChange[] = []
   try {
     for (const node of update.nodes) {
@@ -40,18 +66,24 @@ export async function applyPlan(
     }
     for (const step of plan.steps) prepared.push(await step())
     if (!plan.unconditional) call.resumed()
+    return prepared
   } catch (thrown) {
     for (const change of prepared.reverse()) change.abort()
     throw toBlockError(thrown, { op })
   }
-  commit(plan, update, limits)
-  // Children before parents, as the last prepared is the first to rely on the others.
-  for (const change of prepared.reverse()) change.commit()
-  for (const parent of changedParents(plan))
-    if (parent.driver.kind === 'filter') background(parent, refreshLength(parent))
+}
+
+/** How many plans have been committed to each graph. */
+const commits = new WeakMap<IoEnvironment, number>()
+
+function commitsOf(plan: GraphPlan): number {
+  const [node] = plan.touched
+  return node === undefined ? 0 : (commits.get(node.environment) ?? 0)
 }
 
 function commit(plan: GraphPlan, update: PermissionUpdate, limits: ReadonlyMap<NodeState, BlockLimits>): void {
+  const [touched] = plan.touched
+  if (touched !== undefined) commits.set(touched.environment, commitsOf(plan) + 1)
   commitEdges(plan.changes)
   for (const [edge, pair] of update.edges) {
     edge.perm = pair.perm
@@ -114,6 +146,7 @@ function checkEdges(plan: GraphPlan, op: string): void {
     const { edge } = change
     const parent = edge.parentNode
     refuseFrozen(edge, op)
+    if (change.kind !== 'detach') refuseClosing(plan.targetOf(edge), op)
     if (parent === undefined) continue
     parents.add(parent)
     if (change.kind !== 'detach' && reaches(plan, plan.targetOf(edge), parent)) {
@@ -125,6 +158,11 @@ function checkEdges(plan: GraphPlan, op: string): void {
     }
   }
   for (const parent of parents) checkSiblings(plan, parent, op)
+}
+
+/** A node on its way out takes no new users. */
+function refuseClosing(node: NodeState, op: string): void {
+  if (node.closing) throw new BlockError('ENODEV', 'it is being closed', { node: node.nodeName, op })
 }
 
 function refuseFrozen(edge: EdgeState, op: string): void {

@@ -53,7 +53,7 @@ export async function releaseNode(
   const worklist = [node]
   for (let next = worklist.pop(); next !== undefined; next = worklist.pop()) {
     // A frozen link is not detached: whoever froze it still needs the node above it.
-    if (next.references > 0 || next.closed || next.children.some((edge) => edge.frozen)) continue
+    if (next.references > 0 || next.closing || next.children.some((edge) => edge.frozen)) continue
     for (const child of await closeOne(main, graph, next, call, errors)) worklist.push(child)
   }
   if (errors.length > 0) throw errors[0]
@@ -94,6 +94,7 @@ async function closeOne(
   }
   // From here on nobody may take a reference: the node is on its way out and its lookups end now.
   graph.removeNode(main, node)
+  node.closing = true
   // Open drain-alls know the node no longer; what they owe it is released here.
   const owed = graph.drainAllDepth
   const quiet = await drained(node)

@@ -76,6 +76,8 @@ export class NodeState implements BlockDriverState, ParentHooks {
   openFlags: OpenFlags
   detectZeroes: DetectZeroes
   closed = false
+  /** The last reference has gone and the node is being closed; stays set. */
+  closing = false
   children: EdgeState[] = []
   readonly parents = new Set<EdgeState>()
   /** Named and temporary holds; together with the parent edges they keep the node open. */

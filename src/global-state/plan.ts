@@ -34,6 +34,8 @@ export class GraphPlan {
   unconditional = false
   readonly #children = new Map<NodeState, EdgeState[]>()
   readonly #parents = new Map<NodeState, ParentDelta>()
+  /** Children as they were when the plan first looked at them. */
+  readonly #seen = new Map<NodeState, readonly EdgeState[]>()
   readonly #targets = new Map<EdgeState, NodeState>()
   readonly #wishes = new Map<EdgeState, PermissionPair>()
   readonly #flags = new Map<NodeState, OpenFlags>()
@@ -45,7 +47,7 @@ export class GraphPlan {
     this.changes.push({ kind: 'attach', edge })
     this.#delta(child).added.add(edge)
     const node = edge.parentNode
-    if (node !== undefined) this.#children.set(node, [...this.childrenOf(node), edge])
+    if (node !== undefined) this.#setChildren(node, [...this.childrenOf(node), edge])
     if (wish !== undefined) this.#wishes.set(edge, wish)
     this.#touch(edge, child)
     return edge
@@ -58,7 +60,7 @@ export class GraphPlan {
     this.#removeParent(child, edge)
     const node = edge.parentNode
     if (node !== undefined) {
-      this.#children.set(
+      this.#setChildren(
         node,
         this.childrenOf(node).filter((other) => other !== edge),
       )
@@ -132,6 +134,24 @@ export class GraphPlan {
 
   get flagChanges(): ReadonlyMap<NodeState, OpenFlags> {
     return this.#flags
+  }
+
+  /** Whether another plan has meanwhile changed links that this one is about. */
+  get outdated(): boolean {
+    for (const change of this.changes) {
+      if (change.kind === 'attach') continue
+      if (!change.edge.linked || (change.kind === 'retarget' && change.edge.node !== change.from)) return true
+    }
+    for (const [node, seen] of this.#seen) {
+      const { children } = node
+      if (seen.length !== children.length || seen.some((edge, index) => children[index] !== edge)) return true
+    }
+    return false
+  }
+
+  #setChildren(node: NodeState, children: EdgeState[]): void {
+    if (!this.#seen.has(node)) this.#seen.set(node, [...node.children])
+    this.#children.set(node, children)
   }
 
   #touch(edge: EdgeState, child: NodeState): void {

@@ -1,12 +1,14 @@
 // What I/O owns of a node: one plain object per node, made by global state, written by io/ only (global state sets limits,
 // flags and length of a node under construction or inside a drained section).
 
+import type { Bytes } from '../common/io-vector.js'
 import type { BlockLimits } from '../common/limits.js'
 import type { RequestFlags, RequestKind } from '../common/request.js'
 import type { Offset } from '../common/units.js'
 import type { BlockDriverState } from './block-node.js'
 import type { DirtyBitmap } from './dirty-bitmap.js'
 import type { IoEnvironment } from './environment.js'
+import type { Completion } from './node-io.js'
 
 /** A request in flight, linked into its node's list. Records are pooled: hold one only while it is in flight. */
 export interface TrackedRequest {
@@ -26,9 +28,21 @@ export interface TrackedRequest {
   waiters: (() => void)[] | undefined
   previous: TrackedRequest | undefined
   next: TrackedRequest | undefined
+  /** Of a request of the plain path: the promise its issuer got. */
+  promise: Promise<void> | undefined
+  /** The root that issued it and has taken over its promise, instead of keeping a record and a promise of its own. */
+  issuer: RequestIssuer | undefined
+  /** The buffer, where there is such an issuer: it may run the request again. */
+  data: Bytes | undefined
   /** Bound once to this record: what a pending promise of the plain path calls when it settles. */
-  readonly done: () => void
-  readonly fail: (error: unknown) => never
+  readonly done: () => Completion
+  readonly fail: (error: unknown) => Completion
+}
+
+/** Hears how a request ended that has left its node, and may hold its promise back or change how it settles. */
+export interface RequestIssuer {
+  done(kind: RequestKind, bytes: number): Completion
+  failed(kind: RequestKind, offset: Offset, data: Bytes | undefined, error: unknown): Completion
 }
 
 /** The I/O state of one node. */

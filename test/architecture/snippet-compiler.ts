@@ -26,11 +26,12 @@ export function compileSnippets(snippets: readonly Snippet[]): string[] {
   const { fileExists, readFile, getSourceFile } = host
   host.fileExists = (path) => byPath.has(path) || fileExists(path)
   host.readFile = (path) => byPath.get(path)?.code ?? readFile(path)
-  host.getSourceFile = (path, ...rest) => {
+  host.getSourceFile = (path, options, ...rest) => {
     const snippet = byPath.get(path)
     // `export {}` makes a module of a snippet without imports, so that two may use the same names.
-    if (snippet === undefined) return getSourceFile(path, ...rest)
-    return ts.createSourceFile(path, `${snippet.code}\nexport {}\n`, ts.ScriptTarget.ES2022)
+    if (snippet === undefined) return getSourceFile(path, options, ...rest)
+    // The options say that it is an ES module, by this package's type: packages of two kinds are resolved accordingly.
+    return ts.createSourceFile(path, `${snippet.code}\nexport {}\n`, options)
   }
   const program = ts.createProgram([...byPath.keys()], OPTIONS, host)
   return ts.getPreEmitDiagnostics(program).map((diagnostic) => describe(diagnostic, byPath))

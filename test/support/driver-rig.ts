@@ -8,7 +8,8 @@ import { closeNode } from '../../src/global-state/close.js'
 import type { BlockDriver } from '../../src/global-state/driver.js'
 import { BlockGraph } from '../../src/global-state/graph.js'
 import type { NodeState } from '../../src/global-state/node-state.js'
-import { type OpenSettings, openNode } from '../../src/global-state/open.js'
+import { openNode } from '../../src/global-state/open.js'
+import type { OpenSettings } from '../../src/global-state/open-request.js'
 
 export interface RigOptions {
   drivers?: readonly BlockDriver[]

@@ -8,6 +8,7 @@ import { IOV_MAX } from '../../common/limits.js'
 import type { HostFile } from '../../platform/host-file.js'
 import type { Descriptor } from './descriptor.js'
 import { fileError, type OpenFile } from './open-file.js'
+import { issueSoon, type PoolRequest } from './pool-batch.js'
 
 /** Reads into `into` from byte `start` of it on; `offset` belongs to its beginning. */
 export function readFromPool(file: OpenFile, into: Bytes, start: number, offset: number): Promise<void> {
@@ -39,7 +40,7 @@ function begin(file: OpenFile, writing: boolean, bytes: Bytes, start: number, of
 }
 
 /** One request under way. Its fields are set anew by `begin`; between requests it holds on to no buffer. */
-class Transfer {
+class Transfer implements PoolRequest {
   #file: OpenFile | undefined
   #host: HostFile | undefined
   #descriptor: Descriptor | undefined
@@ -75,10 +76,10 @@ class Transfer {
     this.#resolve = resolve
     this.#reject = reject
     this.#fd = file.descriptor.enter()
-    this.#issue()
+    issueSoon(this, file.descriptor.calls)
   }
 
-  #issue(): void {
+  issue(): void {
     const host = this.#host as HostFile
     const position = this.#offset + this.#done
     try {
@@ -105,7 +106,7 @@ class Transfer {
     else if (this.#isEnd(transferred)) this.#settleAtEnd(left)
     else {
       if (this.#segments !== undefined) this.#segments = segmentsFrom(this.#segments, transferred)
-      this.#issue()
+      this.issue()
     }
   }
 

@@ -6,7 +6,7 @@ import type { Completion } from '../node-io.js'
 import { read } from '../read.js'
 import { perform, type RequestOptions, recover, type Work } from './perform.js'
 import type { BackendRoot } from './root.js'
-import { trackRoot } from './root-request.js'
+import { trackTransfer } from './root-request.js'
 import { allow, isInside } from './submit.js'
 import { DONE } from './turn-budget.js'
 
@@ -27,7 +27,7 @@ export function backendRead(root: BackendRoot, offset: Offset, into: Bytes, opti
     return recover(root, readWork(root, offset, into), error)
   }
   const counts = root.accounting.read
-  if (pending !== undefined) return trackRoot(root, counts, bytes, pending, readWork, offset, into)
+  if (pending !== undefined) return trackTransfer(root, edge, counts, offset, into, pending, readWork)
   counts.operations++
   counts.bytes += bytes
   return root.budget.spend(bytes) ?? DONE

@@ -7,6 +7,7 @@ import { type IoEnvironment, wakeDrains } from '../environment.js'
 import { AbortHub } from './abort-hub.js'
 import { type Accounting, createAccounting, startLatency, stopLatency } from './accounting.js'
 import type { BackendStatus, ErrorPolicy } from './error-policy.js'
+import type { RootIssuer } from './root-request.js'
 import { TurnBudget } from './turn-budget.js'
 import { WaitingList } from './waiting-list.js'
 
@@ -66,6 +67,8 @@ export class BackendRoot implements ParentHooks {
   readonly held: WaitingList
   readonly parked: WaitingList
   readonly budget: TurnBudget
+  /** Made as needed by root-request.ts. */
+  readonly issuers: RootIssuer[] = []
   #client: RootClient | undefined
   readonly #description: string | undefined
 

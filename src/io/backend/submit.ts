@@ -15,7 +15,7 @@ import { write } from '../write.js'
 import { writeZeroes } from '../write-zeroes.js'
 import type { OperationCounts } from './accounting.js'
 import type { BackendRoot } from './root.js'
-import { trackRoot } from './root-request.js'
+import { trackRoot, trackTransfer } from './root-request.js'
 
 /** Reads. EIO out of range, ENOMEDIUM without a node; may throw as well as reject. */
 export function submitRead(root: BackendRoot, offset: Offset, into: Bytes, flags: RequestFlags = 0): Completion {
@@ -28,7 +28,7 @@ export function submitRead(root: BackendRoot, offset: Offset, into: Bytes, flags
     counts.failed++
     throw error
   }
-  if (pending !== undefined) return trackRoot(root, counts, into.byteLength, pending)
+  if (pending !== undefined) return trackTransfer(root, edge, counts, offset, into, pending)
   counts.operations++
   counts.bytes += into.byteLength
   return undefined
@@ -45,7 +45,7 @@ export function submitWrite(root: BackendRoot, offset: Offset, data: Bytes, flag
     counts.failed++
     throw error
   }
-  if (pending !== undefined) return trackRoot(root, counts, data.byteLength, pending)
+  if (pending !== undefined) return trackTransfer(root, edge, counts, offset, data, pending)
   counts.operations++
   counts.bytes += data.byteLength
   return undefined

@@ -7,7 +7,7 @@ import type { Completion } from '../node-io.js'
 import { write } from '../write.js'
 import { perform, type RequestOptions, recover, type Work } from './perform.js'
 import type { BackendRoot } from './root.js'
-import { trackRoot } from './root-request.js'
+import { trackTransfer } from './root-request.js'
 import { allow, isInside } from './submit.js'
 import { DONE } from './turn-budget.js'
 
@@ -28,7 +28,7 @@ export function backendWrite(root: BackendRoot, offset: Offset, data: Bytes, opt
     return recover(root, writeWork(root, offset, data), error)
   }
   const counts = root.accounting.write
-  if (pending !== undefined) return trackRoot(root, counts, bytes, pending, writeWork, offset, data)
+  if (pending !== undefined) return trackTransfer(root, edge, counts, offset, data, pending, writeWork)
   counts.operations++
   counts.bytes += bytes
   return root.budget.spend(bytes) ?? DONE

@@ -1,12 +1,13 @@
 // Requests in flight. Each is a pooled record in its node's intrusive list: serialising requests, drains and reports
 // walk it. Whatever has begun and is not done is in a list; what completes synchronously never enters one.
 
+import type { Bytes } from '../../common/io-vector.js'
 import type { RequestKind } from '../../common/request.js'
 import type { Offset } from '../../common/units.js'
 import { wakeDrains } from '../environment.js'
 import { recomputeGates } from '../gates.js'
 import { nodeError } from '../node-error.js'
-import type { RequestState, TrackedRequest } from '../request-state.js'
+import type { RequestIssuer, RequestState, TrackedRequest } from '../request-state.js'
 import { settleTrackedWrite } from './settle.js'
 
 /** Free records, linked by `next`. */
@@ -29,7 +30,8 @@ export function enter(state: RequestState, kind: RequestKind, offset: Offset, by
   request.bytes = bytes
   request.overlapOffset = offset
   request.overlapBytes = bytes
-  request.since = state.environment.coarseNow
+  // Whole milliseconds: a fraction would be a box of its own on the heap.
+  request.since = Math.floor(state.environment.coarseNow)
   const { first } = state
   request.next = first
   if (first !== undefined) first.previous = request
@@ -52,6 +54,9 @@ export function leave(request: TrackedRequest): void {
   }
   request.previous = undefined
   request.state = NOBODY
+  request.promise = undefined
+  request.issuer = undefined
+  request.data = undefined
   if (pooled < MAX_POOLED) {
     request.next = pool
     pool = request
@@ -73,7 +78,27 @@ export function track(
   pending: Promise<void>,
 ): Promise<void> {
   const request = enter(state, kind, offset, bytes)
-  return pending.then(request.done, request.fail)
+  const promise = pending.then(request.done, request.fail)
+  request.promise = promise
+  return promise
+}
+
+/**
+ * Takes over the promise of a request that has just been issued to the node of `state`: `issuer` hears how it ends. False
+ * where the promise is none of the plain path, which has no record to write that into.
+ */
+export function takeOver(
+  state: RequestState,
+  pending: Promise<void>,
+  issuer: RequestIssuer,
+  data: Bytes | undefined,
+): boolean {
+  // Nothing has run since, so its record is the first.
+  const request = state.first
+  if (request === undefined || request.promise !== pending) return false
+  request.issuer = issuer
+  request.data = data
+  return true
 }
 
 function createRecord(): TrackedRequest {
@@ -90,15 +115,22 @@ function createRecord(): TrackedRequest {
     waiters: undefined,
     previous: undefined,
     next: undefined,
+    promise: undefined,
+    issuer: undefined,
+    data: undefined,
     done: () => {
-      if (request.kind !== 'read') settleTrackedWrite(request.state, request.offset, request.bytes)
+      const { kind, bytes, issuer } = request
+      if (kind !== 'read') settleTrackedWrite(request.state, request.offset, bytes)
       leave(request)
+      return issuer === undefined ? undefined : issuer.done(kind, bytes)
     },
     fail: (error) => {
-      const { state, kind } = request
-      if (kind !== 'read') settleTrackedWrite(state, request.offset, request.bytes)
+      const { state, kind, offset, issuer, data } = request
+      if (kind !== 'read') settleTrackedWrite(state, offset, request.bytes)
       leave(request)
-      throw nodeError(error, state.node, kind)
+      const named = nodeError(error, state.node, kind)
+      if (issuer === undefined) throw named
+      return issuer.failed(kind, offset, data, named)
     },
   }
   return request

@@ -101,37 +101,19 @@ function io(): fc.Arbitrary<IoCommand> {
 
 /** What every run begins with: a disk, an overlay on it and a backend, so that there is something to work on. */
 const BEGINNING: readonly GraphCommand[] = [
-  {
-    command: {
-      type: 'open',
-      driver: 'overlay',
-      child: 0,
-      inline: true,
-      readOnly: false,
-      forceShare: false,
-      limited: false,
-      mistake: 'none',
-    },
-    steps: 0,
-    wait: true,
-  },
-  {
-    command: {
-      type: 'open',
-      driver: 'staged',
-      child: 0,
-      inline: false,
-      readOnly: false,
-      forceShare: false,
-      limited: false,
-      mistake: 'none',
-    },
-    steps: 0,
-    wait: true,
-  },
+  beginning('overlay', { inline: true }),
+  beginning('staged', {}),
   { command: { type: 'add-backend', node: 0, perm: 11, shared: 15, empty: false }, steps: 0, wait: true },
   { command: { type: 'add-backend', node: 8, perm: 11, shared: 15, empty: false }, steps: 0, wait: true },
+  // An overlay without a backing file, ready to be put on top of something.
+  beginning('overlay', { child: 1 }),
 ]
+
+function beginning(driver: 'overlay' | 'staged', choice: { inline?: boolean; child?: number }): GraphCommand {
+  const plain = { readOnly: false, forceShare: false, limited: false, mistake: 'none' as const }
+  const command = { type: 'open' as const, driver, child: choice.child ?? 0, inline: choice.inline === true, ...plain }
+  return { command, steps: 0, wait: true }
+}
 
 /** A list of commands for `runGraphModel`. */
 export function graphCommands(size: { minLength?: number; maxLength?: number } = {}): fc.Arbitrary<GraphCommand[]> {

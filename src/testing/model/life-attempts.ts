@@ -168,11 +168,16 @@ function ejectAttempt(world: ModelWorld, name: string | undefined, whole: boolea
       else after.backends.set(name, { name, ...backend.permissions, node: undefined })
       if (medium !== undefined) after.release(medium)
     }),
-    act: (main) => {
-      if (!whole) return backend.remove(main)
-      world.backends.delete(name)
-      for (const request of world.requests) if (request.backend === name) request.errors.add('ECANCELED')
-      return backend.close(main)
+    async act(main) {
+      world.losing.add(name)
+      for (const request of world.requests)
+        if (request.backend === name) request.errors.add(whole ? 'ECANCELED' : 'ENOMEDIUM')
+      if (whole) world.backends.delete(name)
+      try {
+        await (whole ? backend.close(main) : backend.remove(main))
+      } finally {
+        world.losing.delete(name)
+      }
     },
     late: true,
   }

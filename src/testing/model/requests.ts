@@ -78,6 +78,7 @@ export function startRequest(world: ModelWorld, command: Extract<IoCommand, { ty
 export function widen(world: ModelWorld, request: PendingRequest): void {
   const { model } = world
   const backend = model.backends.get(request.backend)
+  if (world.losing.has(request.backend)) request.errors.add('ENOMEDIUM')
   if (backend === undefined || request.abort !== undefined) request.errors.add('ECANCELED')
   if (backend === undefined) return
   if (backend.node === undefined) {

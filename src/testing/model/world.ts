@@ -68,6 +68,8 @@ export class ModelWorld {
   /** What went wrong outside of the step that is checked, such as in a completion. */
   readonly faults: string[] = []
   nextId = 0
+  /** Backends that are losing their medium: what they hold may find none before the model knows. */
+  readonly losing = new Set<string>()
   /** Rises with each step of the scheduler and each command. */
   steps = 0
 

@@ -11,12 +11,12 @@ import { BDRV_O_NO_IO } from '../../../src/common/open-flags.js'
 import {
   BLK_PERM_ALL,
   BLK_PERM_CONSISTENT_READ as R,
-  BLK_PERM_RESIZE as Z,
-  BLK_PERM_WRITE as W,
   BLK_PERM_WRITE_UNCHANGED as U,
+  BLK_PERM_WRITE as W,
+  BLK_PERM_RESIZE as Z,
 } from '../../../src/common/permissions.js'
-import type { ChildPermissionContext } from '../../../src/global-state/driver.js'
 import { defaultChildPermissions } from '../../../src/global-state/default-permissions.js'
+import type { ChildPermissionContext } from '../../../src/global-state/driver.js'
 import { stubNode } from '../../support/stub-node.js'
 
 const node = stubNode('stub', 0)

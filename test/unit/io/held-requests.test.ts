@@ -6,6 +6,7 @@ import { forward } from '../../../src/drivers/filters/forward.js'
 import { createDirtyBitmap } from '../../../src/global-state/bitmaps.js'
 import { type BlockDriver, defineDriver } from '../../../src/global-state/driver.js'
 import { submit } from '../../../src/io/backend/submit.js'
+import type { BlockChild } from '../../../src/io/block-node.js'
 import { isDirty } from '../../../src/io/dirty-bitmap.js'
 import { drained } from '../../../src/io/drained.js'
 import { read } from '../../../src/io/read.js'
@@ -124,6 +125,45 @@ describe('what a drain waits for', () => {
     expect(world.clock.now()).toBe(0)
     expect(await Promise.all(writes.map(stateOfPromise))).toEqual(['fulfilled', 'fulfilled', 'fulfilled'])
     section.end()
+    expect(world.unrest()).toEqual([])
+  })
+})
+
+describe('a request that waits in a node above', () => {
+  it('is waited for though the drained node has not seen it yet', async () => {
+    let open: () => void = () => {}
+    const gate = new Promise<void>((resolve) => {
+      open = resolve
+    })
+    const slow = defineDriver({
+      name: 'slow',
+      kind: 'filter',
+      options: {},
+      childNames: ['file'],
+      async open(context) {
+        const file = await context.child('file', BDRV_CHILD_FILTERED | BDRV_CHILD_PRIMARY)
+        return {
+          io: {
+            length: () => file.node.state.length,
+            read: (offset, into) => gate.then(() => read(file, offset, into)),
+          },
+          state: undefined,
+        }
+      },
+    }) as BlockDriver
+    const world = new GraphWorld({ drivers: [slow] })
+    const disk = await world.memory('disk')
+    await world.open({ driver: 'slow', 'node-name': 'slow', file: 'disk' })
+    const top = await world.open({ driver: 'throttle', 'node-name': 'top', file: 'slow' })
+    const backend = await world.backend(top)
+    // Submitted as a device does, so that the root holds nothing.
+    const reading = read(backend.edge as BlockChild, 0, sector())
+    const drain = drained(disk)
+    expect([disk.state.inFlight, top.state.inFlight]).toEqual([0, 1])
+    expect(await stateOfPromise(drain)).toBe('pending')
+    open()
+    await reading
+    ;(await drain).end()
     expect(world.unrest()).toEqual([])
   })
 })

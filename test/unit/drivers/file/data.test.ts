@@ -2,6 +2,7 @@ import { readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { IoVector } from '../../../../src/common/io-vector.js'
 import { BDRV_O_NOCACHE } from '../../../../src/common/open-flags.js'
+import { POOL_AT_ONCE, POOL_BATCH } from '../../../../src/drivers/file/pool-batch.js'
 import { alignedBuffer } from '../../../../src/platform/aligned-buffer.js'
 import { nodeHostFile } from '../../../../src/platform/host-file.js'
 import { failure, native, open, pattern, platforms, scratchFolder, withHost } from './support.js'
@@ -84,6 +85,30 @@ describe.each(platforms)('reading and writing %s', (_name, platform) => {
     buffers.forEach((buffer, i) => {
       expect(buffer).toEqual(content.slice(i * 600, i * 600 + 512))
     })
+    await disk.close()
+  })
+
+  it('hands requests over at once while few are under way, then in batches, none later than the end of the turn', async () => {
+    const issued: number[] = []
+    const counting = withHost(platform, {
+      write: (fd, buffer, start, bytes, offset, done) => {
+        issued.push(offset)
+        nodeHostFile.write(fd, buffer, start, bytes, offset, done)
+      },
+    })
+    const disk = await open(path, { platform: counting })
+    const counts: number[] = []
+    const writes = Array.from({ length: 2 * POOL_BATCH }, (_, i) => {
+      const pending = disk.io.write?.(i, new Uint8Array(1), 0)
+      counts.push(issued.length)
+      return pending
+    })
+    const batch = POOL_AT_ONCE + POOL_BATCH
+    const expected = counts.map((_, i) => (i < POOL_AT_ONCE ? i + 1 : i < batch - 1 ? POOL_AT_ONCE : batch))
+    expect(counts).toEqual(expected)
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(issued).toEqual(writes.map((_, i) => i))
+    await Promise.all(writes)
     await disk.close()
   })
 

@@ -1,9 +1,18 @@
 // Drain scenarios in which something that runs because of a drain, or while one waits, changes the graph.
 
 import { describe, expect, it } from 'vitest'
+import { BDRV_CHILD_COW } from '../../../../src/common/child-role.js'
+import { applyPlan } from '../../../../src/global-state/apply-plan.js'
 import { closeNode } from '../../../../src/global-state/close.js'
 import { drainAll } from '../../../../src/global-state/drain-all.js'
-import { dropFilter, insertNode, replaceChild, setBacking } from '../../../../src/global-state/graph-edit.js'
+import {
+  appendNode,
+  dropFilter,
+  insertNode,
+  replaceChild,
+  setBacking,
+} from '../../../../src/global-state/graph-edit.js'
+import { GraphPlan } from '../../../../src/global-state/plan.js'
 import { drained } from '../../../../src/io/drained.js'
 import { ClientRoot } from '../../../../src/testing/client-root.js'
 import { GraphWorld, stateOfPromise } from '../../../support/graph-world.js'
@@ -254,6 +263,59 @@ describe('G30: a client with held requests is deleted', () => {
     await world.settle()
     expect(world.controller.pending).toEqual([])
     await expect(backend.write(0, sector())).rejects.toMatchObject({ code: 'ECANCELED' })
+    expect(world.unrest()).toEqual([])
+  })
+})
+
+describe('an overlay appended under load', () => {
+  it('tells the backend once, and sends what it held to the overlay', async () => {
+    const { world, top, backend } = await stack()
+    const overlay = await world.open({ driver: 'overlay', 'node-name': 'overlay', size: 65536, 'cluster-size': 512 })
+    world.controller.open = true
+    await backend.write(0, sector(1))
+    let held: Promise<void> | undefined
+    await world.main(async (main) => {
+      const quiet = await drained(top, overlay)
+      held = backend.write(512, sector(2))
+      await appendNode(main, world.graph, quiet, overlay, top)
+      expect([backend.root.quiesced, overlay.state.quiesceCounter]).toEqual([1, 2])
+      quiet.end()
+    })
+    await held
+    const generation = top.state.writeGeneration
+    await backend.write(1024, sector(3))
+    expect(top.state.writeGeneration).toBe(generation)
+    const into = new Uint8Array(3 * 512)
+    await backend.read(0, into)
+    expect([0, 1, 2].map((index) => into[index * 512])).toEqual([1, 2, 3])
+    expect(world.unrest()).toEqual([])
+    expect(backend.root.quiesced).toBe(0)
+  })
+
+  it('an overlay that is not drained itself tells the backend no second time', async () => {
+    const world = new GraphWorld()
+    const [top, overlay] = [
+      await world.memory('top'),
+      await world.open({ driver: 'overlay', 'node-name': 'overlay', size: 65536 }),
+    ]
+    const changes: string[] = []
+    const client = new ClientRoot(world.graph, 'c', {
+      drainedBegin: () => changes.push('begin'),
+      drainedEnd: () => changes.push('end'),
+    })
+    const edge = await world.main((main) => client.attach(main, top))
+    const section = await drained(top)
+    await world.main((main) =>
+      main.call('append', world.graph.environment, async (call) => {
+        const plan = new GraphPlan()
+        plan.retarget(edge, overlay)
+        plan.attach(overlay, top, 'backing', BDRV_CHILD_COW)
+        await applyPlan(call, plan, undefined, 'append')
+      }),
+    )
+    expect(changes).toEqual(['begin'])
+    section.end()
+    expect(changes).toEqual(['begin', 'end'])
     expect(world.unrest()).toEqual([])
   })
 })
