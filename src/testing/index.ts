@@ -28,7 +28,7 @@ export { readyTest, replayGraphRun, replayScheduler, runGraphModel } from './mod
 export { StageLog, stagedDriver } from './model/staged-driver.js'
 export type { ModelScheduler, ModelWorld } from './model/world.js'
 export { type OverlayState, overlayDriver } from './overlay-driver.js'
-export { serialiseGraph } from './serialise-graph.js'
+export { graphDifference, serialiseGraph } from './serialise-graph.js'
 export { type ControlledRequest, Controller, controlledDriver, type Schedule } from './storage/controlled.js'
 export { Fault, type FaultOp, FaultPlan, type FaultRule, faultDriver } from './storage/faults.js'
 export { ChunkStore, contentOf, storageDriver, storageOf } from './storage/memory-storage.js'

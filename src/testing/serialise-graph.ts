@@ -12,7 +12,7 @@ export function serialiseGraph(graph: BlockGraph): string {
     permissions,
     node: node?.nodeName,
   }))
-  return JSON.stringify({ nodes, backends, drainAll: graph.drainAllDepth }, undefined, 1)
+  return JSON.stringify({ nodes, backends }, undefined, 1)
 }
 
 function serialiseNode(node: NodeState): unknown {
@@ -41,4 +41,14 @@ function serialiseNode(node: NodeState): unknown {
 
 function serialiseEdge({ name, role, perm, shared, frozen }: EdgeState): unknown[] {
   return [name, role, perm, shared, frozen]
+}
+
+/** The lines in which two graphs as text differ, the first `limit` of them; for messages. */
+export function graphDifference(before: string, after: string, limit = 12): string {
+  const [old, now] = [before.split('\n'), after.split('\n')]
+  const lines: string[] = []
+  for (let at = 0; at < Math.max(old.length, now.length) && lines.length < limit; at++) {
+    if (old[at] !== now[at]) lines.push(`line ${at}: ${old[at]?.trim() ?? ''} -> ${now[at]?.trim() ?? ''}`)
+  }
+  return lines.join('\n')
 }

@@ -64,7 +64,7 @@ async function allCases(): Promise<{ group: string; run(): Promise<Result[]> }[]
   const ioUringMissing = peer === undefined ? undefined : await peerLacksIoUring(file)
   const nativeMissing = await lacksNative()
   const scale = values.quick ? 0.5 : 1
-  const cached = { file, count: 200_000 * scale, peerMissing, ioUringMissing, nativeMissing }
+  const cached = { file, count: 300_000 * scale, peerMissing, ioUringMissing, nativeMissing }
   const paired = [nullDriverCase(1_000_000 * scale, peerMissing), ...cachedFileCases(cached)]
   return [
     ...paired.map((one) => ({ group: one.group, run: () => runPaired(one, rounds) })),

@@ -1,17 +1,21 @@
 // Moves requests of a virtio-blk device from its queues to the backend and back. Synchronous work is bounded: after a
 // budget of requests or time the rest waits for the next turn. Completions of one turn are shown to the driver together.
+// Sequential requests that are fetched together are issued as one: a request waits for the next to be fetched, no longer.
 //
 // In a drained section nothing is fetched; what has begun passes through, and the engine is busy until all of it has been
 // delivered. A request parked by the `stop` policy counts nowhere until it is resumed.
 
 import type { Clock } from '../../common/clock.js'
 import { toBlockError } from '../../common/error.js'
+import { countFailed, countsFor } from '../../io/backend/accounting.js'
 import { applyErrorAction, errorAction } from '../../io/backend/error-policy.js'
+import type { Completion } from '../../io/node-io.js'
 import { VIRTIO_BLK_S_OK } from '../../protocols/virtio/blk.js'
 import { blkStatusOf } from './blk-error-status.js'
 import { type BlkUnit, executeBlk, requestKindOf } from './blk-execute.js'
 import { type BlkLane, createLane } from './blk-lane.js'
 import { BlkRequest, type BlkRequestOwner, parseBlkRequest, usedLength } from './blk-request.js'
+import { BlkRun, type BlkRunOwner, executeRun, followsBlk, joinRun } from './blk-run.js'
 import { FETCH_CHAIN, FETCH_EMPTY, NO_HEAD, type SplitVirtqueue } from './split-virtqueue.js'
 
 /** Requests fetched in one turn, and the milliseconds spent on them. */
@@ -32,7 +36,7 @@ export interface BlkEngineHost {
 }
 
 /** The data path of a device. */
-export class BlkEngine implements BlkRequestOwner {
+export class BlkEngine implements BlkRequestOwner, BlkRunOwner {
   readonly lanes: readonly BlkLane[]
   /** Requests the backend has not answered yet. */
   inFlight = 0
@@ -43,6 +47,7 @@ export class BlkEngine implements BlkRequestOwner {
   private readonly clock: Clock
   private readonly host: BlkEngineHost
   private readonly pool: BlkRequest[] = []
+  private readonly runs: BlkRun[] = []
   private quiesced = false
   private resumeAfterDrain = false
 
@@ -61,10 +66,10 @@ export class BlkEngine implements BlkRequestOwner {
     this.serve(lane, queue)
   }
 
-  /** Requests in the backend, or completed and not yet shown to the driver. */
+  /** Requests fetched and not issued yet, in the backend, or completed and not yet shown to the driver. */
   get busy(): boolean {
     if (this.inFlight > 0) return true
-    for (const lane of this.lanes) if (lane.queue?.unpublished === true) return true
+    for (const lane of this.lanes) if (lane.serving || lane.queue?.unpublished === true) return true
     return false
   }
 
@@ -86,8 +91,13 @@ export class BlkEngine implements BlkRequestOwner {
     if (this.quiesced) return
     const requests = this.parked
     this.parked = []
-    for (const request of requests) this.start(request)
+    this.inFlight += requests.length
+    for (const request of requests) {
+      this.inFlight--
+      this.start(request)
+    }
     for (const lane of this.lanes) if (lane.queue?.unpublished === true) this.schedule(lane, false)
+    if (!this.busy) this.host.atRest()
   }
 
   /** Ends the life of every queue. What is still in the backend comes back without touching a ring. */
@@ -113,6 +123,20 @@ export class BlkEngine implements BlkRequestOwner {
     this.inFlight--
     this.fail(request, error)
     this.answered(request.lane)
+  }
+
+  /** The backend has answered a run: for promises of the backend only. */
+  runDone(run: BlkRun): void {
+    const { lane } = run.first
+    this.finishRun(run)
+    this.answered(lane)
+  }
+
+  /** The backend has refused a run: for promises of the backend only. */
+  runFailed(run: BlkRun, error: unknown): void {
+    const { lane } = run.first
+    this.breakUp(run, error)
+    this.answered(lane)
   }
 
   private answered(lane: BlkLane): void {
@@ -159,8 +183,8 @@ export class BlkEngine implements BlkRequestOwner {
     if (queue.live && queue.fault !== undefined && this.host.running) this.host.broken(queue.fault)
     // A driver that reset the device from its notification may have kicked the new queue, which found the lane busy.
     if (lane.queue !== undefined && lane.queue !== queue) this.schedule(lane, true)
-    // A section that began meanwhile has seen completions that were not delivered yet.
-    if (this.quiesced && !this.busy) this.host.atRest()
+    // A section or a reset that began meanwhile has seen requests that were not delivered yet.
+    if ((this.quiesced || !queue.live) && !this.busy) this.host.atRest()
   }
 
   /** Starts requests until the queue is empty, broken or stopped, or the budget is spent; what is left of the budget. */
@@ -171,14 +195,18 @@ export class BlkEngine implements BlkRequestOwner {
       const result = queue.fetch(request.chain)
       if (result === FETCH_EMPTY) {
         this.release(request)
-        return left
+        break
       }
       left--
       const reason = result === FETCH_CHAIN ? parseBlkRequest(request) : undefined
-      if (result === FETCH_CHAIN && reason === undefined) this.start(request)
-      else this.giveBack(request, queue, reason)
-      if (left % CLOCK_STEP === 0 && this.clock.now() >= deadline) return 0
+      if (result === FETCH_CHAIN && reason === undefined) this.offer(lane, request)
+      else {
+        this.issue(lane)
+        this.giveBack(request, queue, reason)
+      }
+      if (left % CLOCK_STEP === 0 && this.clock.now() >= deadline) left = 0
     }
+    this.issue(lane)
     return left
   }
 
@@ -193,20 +221,91 @@ export class BlkEngine implements BlkRequestOwner {
     this.release(request)
   }
 
+  /** Takes a request that was fetched: it waits for its successor, and what waited is issued unless the two are joined. */
+  private offer(lane: BlkLane, request: BlkRequest): void {
+    const last = lane.waiting
+    if (last !== undefined && !(followsBlk(last, request) && this.join(lane, last, request))) this.issue(lane)
+    lane.waiting = request
+  }
+
+  private join(lane: BlkLane, last: BlkRequest, request: BlkRequest): boolean {
+    if (lane.run !== undefined) return joinRun(this.unit, lane.run, request)
+    const run = this.runs.pop() ?? new BlkRun(this)
+    if (joinRun(this.unit, run, last) && joinRun(this.unit, run, request)) {
+      lane.run = run
+      return true
+    }
+    this.releaseRun(run)
+    return false
+  }
+
+  /** Issues what waits. In the order of the ring, so that a flush comes behind the writes before it. */
+  private issue(lane: BlkLane): void {
+    const { waiting, run } = lane
+    if (waiting === undefined) return
+    lane.waiting = undefined
+    lane.run = undefined
+    if (run === undefined) this.start(waiting)
+    else this.startRun(run)
+  }
+
   private start(request: BlkRequest): void {
+    // What was issued before it, or the listener of an error, may have reset the device.
+    if (request.queue?.live !== true) {
+      this.release(request)
+      return
+    }
     let result: number | Promise<void>
+    this.inFlight++
     try {
       result = executeBlk(this.unit, request)
     } catch (error) {
+      this.inFlight--
       this.fail(request, error)
       return
     }
     if (typeof result === 'number') {
+      this.inFlight--
       this.finish(request, result)
       return
     }
-    this.inFlight++
     result.then(request.onDone, request.onFailed)
+  }
+
+  private startRun(run: BlkRun): void {
+    let pending: Completion
+    this.inFlight += run.parts.length
+    try {
+      pending = run.first.queue?.live === true ? executeRun(this.unit, run) : undefined
+    } catch (error) {
+      this.breakUp(run, error)
+      return
+    }
+    if (pending === undefined) this.finishRun(run)
+    else pending.then(run.onDone, run.onFailed)
+  }
+
+  private finishRun(run: BlkRun): void {
+    this.inFlight -= run.parts.length
+    for (const part of run.parts) this.finish(part, VIRTIO_BLK_S_OK)
+    this.releaseRun(run)
+  }
+
+  /**
+   * Issues the parts of a run that failed one by one: only the bad one fails then, or is parked, and a neighbour that the
+   * guest never asked to be joined is as well off as alone. Parts are still in flight until their turn has come.
+   */
+  private breakUp(run: BlkRun, error: unknown): void {
+    const { parts, first } = run
+    const live = first.queue?.live === true
+    // After a reset there is nobody to ask for: what is in the backend comes back, and nothing new begins.
+    if (!live) countFailed(countsFor(this.unit.root.accounting, requestKindOf(first.type)), parts.length)
+    for (const part of parts) {
+      this.inFlight--
+      if (live) this.start(part)
+      else this.fail(part, error)
+    }
+    this.releaseRun(run)
   }
 
   private fail(request: BlkRequest, thrown: unknown): void {
@@ -246,5 +345,10 @@ export class BlkEngine implements BlkRequestOwner {
   private release(request: BlkRequest): void {
     request.queue = undefined
     this.pool.push(request)
+  }
+
+  private releaseRun(run: BlkRun): void {
+    run.clear()
+    this.runs.push(run)
   }
 }

@@ -151,6 +151,14 @@ function writeZeroes(unit: BlkUnit, offset: number, bytes: number, flags: number
   return outcome(submitWriteZeroes(unit.root, offset, bytes, unit.writeFlags | unmap))
 }
 
+/** Byte offset of a read or write that moves data and breaks no rule, so that it may be joined to others; -1 for any other. */
+export function transferOffset(unit: BlkUnit, request: BlkRequest): number {
+  const reading = request.type === VIRTIO_BLK_T_IN
+  if (request.chain.hasEmptyBuffer || (reading ? request.dataOut !== 0 : !unit.writable)) return -1
+  const bytes = reading ? request.dataIn : request.dataOut
+  return bytes === 0 ? -1 : placeOf(unit, request, bytes)
+}
+
 /** Byte offset of a read or write of `bytes`; -1 where it is not on the disk or not aligned to its blocks. */
 function placeOf(unit: BlkUnit, request: BlkRequest, bytes: number): number {
   if (bytes > BDRV_REQUEST_MAX_BYTES) return -1

@@ -1,5 +1,7 @@
-// One queue of the device: its present life, and whether somebody is at it or will be.
+// One queue of the device: its present life, what was fetched and not issued yet, and whether somebody is at it or will be.
 
+import type { BlkRequest } from './blk-request.js'
+import type { BlkRun } from './blk-run.js'
 import type { SplitVirtqueue } from './split-virtqueue.js'
 
 /** A queue of a virtio-blk device, over all its lives. */
@@ -7,6 +9,10 @@ export interface BlkLane {
   readonly index: number
   /** Set while the queue is enabled. */
   queue: SplitVirtqueue | undefined
+  /** Fetched last and not issued yet: the next request may go on where it ends. Only while the queue is being served. */
+  waiting: BlkRequest | undefined
+  /** The run that `waiting` is the last part of, where it has a neighbour. */
+  run: BlkRun | undefined
   /** Its requests are being fetched right now: a kick from inside a notification returns at once. */
   serving: boolean
   /** It will be looked at on the next turn. */
@@ -22,6 +28,8 @@ export function createLane(index: number, onTurn: (lane: BlkLane) => void): BlkL
   const lane: BlkLane = {
     index,
     queue: undefined,
+    waiting: undefined,
+    run: undefined,
     serving: false,
     scheduled: false,
     fetchOnTurn: false,

@@ -97,11 +97,32 @@ export class DescriptorChain implements PieceSink {
     return this.view(this.readableSegments, 0, bytes)
   }
 
+  /** How many views {@link readable} makes for the same bytes. */
+  countReadable(skip: number, bytes: number): number {
+    return this.count(0, skip, bytes)
+  }
+
+  /** How many views {@link writable} makes for the same bytes. */
+  countWritable(bytes: number): number {
+    return this.count(this.readableSegments, 0, bytes)
+  }
+
   /** Writes the last writable byte of the chain; there must be one. */
   writeLastByte(value: number): void {
     const last = this.segments - 1
     const region = this.regions[last] as GuestRegion
     region.bytes[(this.starts[last] as number) + (this.lengths[last] as number) - 1] = value
+  }
+
+  private count(first: number, skip: number, bytes: number): number {
+    const end = skip + bytes
+    let count = 0
+    let position = 0
+    for (let index = first; index < this.segments && position < end; index++) {
+      position += this.lengths[index] as number
+      if (position > skip) count++
+    }
+    return count
   }
 
   private view(first: number, skip: number, bytes: number): Bytes {

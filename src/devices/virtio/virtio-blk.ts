@@ -9,6 +9,7 @@ import { BlockError } from '../../common/error.js'
 import { BDRV_REQ_FUA } from '../../common/request.js'
 import type { Offset } from '../../common/units.js'
 import { type BackendRoot, type RootClient, setHoldWhileDrained, wakeDrain } from '../../io/backend/root.js'
+import { reportFailure } from '../../io/background.js'
 import type { Completion } from '../../io/node-io.js'
 import { encodeBlkConfig, VIRTIO_BLK_CONFIG_WRITEBACK } from '../../protocols/virtio/blk-config.js'
 import { VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_FEATURES_OK } from '../../protocols/virtio/device-status.js'
@@ -43,9 +44,9 @@ export interface VirtioBlkOptions extends BlkPresentation {
   memory: GuestMemory
   /** That of the root's graph by default. */
   clock?: Clock
-  /** The driver wants to know of used buffers. May submit and kick again. */
+  /** The driver wants to know of used buffers. May submit and kick again. What it throws is a `background-error` event. */
   notifyGuest(queueIndex: number): void
-  /** The configuration space or the device status changed. */
+  /** The configuration space or the device status changed. What it throws is a `background-error` event. */
   notifyConfig?(): void
 }
 
@@ -195,7 +196,7 @@ export class VirtioBlkDevice implements VirtioTransport {
     if (capacity === this.unit.capacity) return
     this.unit.capacity = capacity
     this.configChanged()
-    if ((this.control.status & VIRTIO_CONFIG_S_DRIVER_OK) !== 0) this.options.notifyConfig?.()
+    if ((this.control.status & VIRTIO_CONFIG_S_DRIVER_OK) !== 0) this.notifyConfig()
   }
 
   private beginReset(): void {
@@ -227,12 +228,28 @@ export class VirtioBlkDevice implements VirtioTransport {
       get running() {
         return control.running
       },
-      notifyGuest: (queueIndex) => options.notifyGuest(queueIndex),
+      notifyGuest: (queueIndex) => {
+        // A queue left half way would ask for no more kicks and keep a drain waiting: the fault stays with whose it is.
+        try {
+          options.notifyGuest(queueIndex)
+        } catch (error) {
+          reportFailure(options.root.environment, options.root.name, error)
+        }
+      },
       broken: (reason) => {
         // Virtio 1.2, 2.1.2: a driver that is up has to be told.
-        if (control.needReset(reason)) options.notifyConfig?.()
+        if (control.needReset(reason)) this.notifyConfig()
       },
       atRest: () => this.atRest(),
+    }
+  }
+
+  private notifyConfig(): void {
+    const { root } = this.options
+    try {
+      this.options.notifyConfig?.()
+    } catch (error) {
+      reportFailure(root.environment, root.name, error)
     }
   }
 

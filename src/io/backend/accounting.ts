@@ -16,7 +16,7 @@ export interface OperationCounts {
   failed: number
   /** Requests refused before they reached the graph: out of range, malformed, no medium. */
   invalid: number
-  /** Requests of a guest that a device joined to another before it issued them. */
+  /** Of those that succeeded: requests of a guest that a device joined to the one before. */
   merged: number
   /** Where latency is measured. */
   latency: LatencyHistogram | undefined
@@ -82,6 +82,18 @@ export function recordLatency(counts: OperationCounts, ms: number): void {
   latency.maxMs = Math.max(latency.maxMs, ms)
   const bin = Math.min(Math.ceil(Math.log2(Math.max(ms * 1000, 1))), BINS - 1)
   latency.bins[bin] = (latency.bins[bin] ?? 0) + 1
+}
+
+/** Counts `requests` requests of a guest, of `bytes` bytes altogether, that were issued as one and succeeded. */
+export function countJoined(counts: OperationCounts, requests: number, bytes: number): void {
+  counts.operations += requests
+  counts.merged += requests - 1
+  counts.bytes += bytes
+}
+
+/** Counts `requests` requests of a guest that were issued as one, failed, and will not be issued one by one. */
+export function countFailed(counts: OperationCounts, requests: number): void {
+  counts.failed += requests
 }
 
 function zeroCounts(): OperationCounts {

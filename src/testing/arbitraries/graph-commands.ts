@@ -123,6 +123,6 @@ export function graphCommands(size: { minLength?: number; maxLength?: number } =
     wait: fc.boolean(),
   })
   return fc
-    .array(command, { minLength: size.minLength ?? 20, maxLength: size.maxLength ?? 60, size: 'max' })
+    .array(command, { minLength: size.minLength ?? 1, maxLength: size.maxLength ?? 80, size: 'max' })
     .map((list) => [...BEGINNING, ...list])
 }

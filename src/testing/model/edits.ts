@@ -4,7 +4,7 @@
 import { AssertionFailure } from '../../common/assert.js'
 import { type ErrnoName, isErrnoName } from '../../common/errno.js'
 import type { MainLoop } from '../../global-state/main-loop.js'
-import { serialiseGraph } from '../serialise-graph.js'
+import { graphDifference, serialiseGraph } from '../serialise-graph.js'
 import { type Attempt, attemptOf } from './attempts.js'
 import type { EditCommand } from './command.js'
 import { lifeAttemptOf } from './life-attempts.js'
@@ -63,7 +63,8 @@ async function carryOut(world: ModelWorld, main: MainLoop, attempt: Attempt): Pr
   if (error === undefined) return judgeSuccess(attempt, refusedByDriver)
   const code = codeOf(error)
   const injected = world.injected > injectedBefore && (code === 'EIO' || code === 'ENOSPC')
-  const unchanged = serialiseGraph(world.graph) === before
+  const after = serialiseGraph(world.graph)
+  const unchanged = after === before
   if (injected && attempt.late === true && attempt.outcome.refusals.size === 0 && !unchanged) {
     adopt()
     return 'done'
@@ -71,8 +72,7 @@ async function carryOut(world: ModelWorld, main: MainLoop, attempt: Attempt): Pr
   const right =
     attempt.outcome.refusals.has(code) || (refusedByDriver && code === 'EACCES') || (injected && attempt.early === true)
   if (!right) throw new Error(`it failed with ${String(error)}; right would be ${rightOutcomes(attempt)}`)
-  if (!unchanged)
-    throw new Error(`it failed with ${code} but changed the graph:\n${before}\n->\n${serialiseGraph(world.graph)}`)
+  if (!unchanged) throw new Error(`it failed with ${code} but changed the graph:\n${graphDifference(before, after)}`)
   return 'refused'
 }
 

@@ -31,7 +31,7 @@ export async function runGraphModel(commands: readonly GraphCommand[], scheduler
     await finish(world)
   } catch (thrown) {
     const message = thrown instanceof Error ? thrown.message : String(thrown)
-    throw new Error(`${message}\n\n${readyTest(commands, scheduler.order())}`, { cause: thrown })
+    throw new Error(`${message}\n\n${readyTest(commands, scheduler.order())}`)
   }
   return world
 }

@@ -51,7 +51,8 @@ export async function peerLacksIoUring(file: string): Promise<string | undefined
     await peerRate({ depth: 32, count: 10_000, image: ['-f', 'raw', file], aio: 'io_uring' })
     return undefined
   } catch (error) {
-    return `qemu-img cannot use io_uring here (${error instanceof Error ? error.message : String(error)})`
+    const [reason] = (error instanceof Error ? error.message : String(error)).split('\n')
+    return `qemu-img cannot use io_uring here: ${reason}`
   }
 }
 
