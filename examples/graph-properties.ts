@@ -97,8 +97,8 @@ async function editGraph(graph: BlockGraph, driver: string, times: number, pause
       const quiet = await drained(...nodes)
       try {
         const options = { driver, 'node-name': 'filter', file: 'disk' }
-        if (insert) await insertNode(main, graph, quiet, graph.node('disk'), options)
-        else await dropFilter(main, graph, quiet, graph.node('filter'))
+        if (insert) await insertNode(main, quiet, graph.node('disk'), options)
+        else await dropFilter(main, quiet, graph.node('filter'))
         checkInvariants(invariants, { graph, editing: false }, false)
       } finally {
         quiet.end()

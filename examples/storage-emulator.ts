@@ -181,7 +181,7 @@ function attach(graph: BlockGraph, name: string, options: Record<string, unknown
       shared: BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE_UNCHANGED,
     })
     // From here on the backend alone keeps the node; when it goes, the node closes.
-    await dropHold(main, graph, node)
+    await dropHold(main, node)
     return backend
   }, `attach ${name}`)
 }
@@ -194,11 +194,11 @@ function snapshot(graph: BlockGraph, disk: BlockBackend): Promise<void> {
     assert(top !== undefined)
     const quiet = await drained(top, overlay)
     try {
-      await appendNode(main, graph, quiet, overlay, top)
+      await appendNode(main, quiet, overlay, top)
     } finally {
       quiet.end()
     }
-    await dropHold(main, graph, overlay)
+    await dropHold(main, overlay)
   }, 'snapshot')
 }
 

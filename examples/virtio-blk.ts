@@ -68,6 +68,6 @@ console.log(`the backend counted ${read.operations} reads, ${write.operations} w
 assert.equal(write.bytes, 101 * 4096)
 await graph.mainLoop(async (main) => {
   await backend.close(main)
-  await closeNode(main, graph, graph.node('disk'))
+  await closeNode(main, graph.node('disk'))
 })
 assert.equal(graph.nodes.size, 0)

@@ -42,7 +42,7 @@ export function insertThrottle(graph: BlockGraph): Promise<number> {
   return graph.mainLoop((main) => {
     const disk = graph.node('disk')
     const options = { driver: 'throttle', 'node-name': 'limit', file: 'disk', 'limits.iops-total': 20_000 }
-    return inSection([disk], (quiet) => insertNode(main, graph, quiet, disk, options))
+    return inSection([disk], (quiet) => insertNode(main, quiet, disk, options))
   }, 'insert a throttle')
 }
 
@@ -54,9 +54,9 @@ export function moveToReplacement(graph: BlockGraph, filename: string, draw: () 
     const target = await openNode(main, graph, { driver: 'raw', 'node-name': 'disk2', discard: 'unmap', file })
     const ms = await inSection([source, target], async (quiet) => {
       await copyNode(main, graph, source, target, draw)
-      await replaceNode(main, graph, quiet, source, target)
+      await replaceNode(main, quiet, source, target)
     })
-    await closeNode(main, graph, source)
+    await closeNode(main, source)
     return ms
   }, 'replace the disk')
 }
@@ -65,7 +65,7 @@ export function moveToReplacement(graph: BlockGraph, filename: string, draw: () 
 export function dropThrottle(graph: BlockGraph): Promise<number> {
   return graph.mainLoop((main) => {
     const filter = graph.node('limit')
-    return inSection([filter, graph.node('disk2')], (quiet) => dropFilter(main, graph, quiet, filter))
+    return inSection([filter, graph.node('disk2')], (quiet) => dropFilter(main, quiet, filter))
   }, 'drop the throttle')
 }
 

@@ -80,7 +80,7 @@ async function editUnderLoad(
 async function closeAll(graph: BlockGraph, backend: BlockBackend): Promise<void> {
   await graph.mainLoop(async (main) => {
     await backend.close(main)
-    await closeNode(main, graph, graph.node('disk2'))
+    await closeNode(main, graph.node('disk2'))
   })
   if (graph.nodes.size > 0) throw new BlockError('EBUSY', `left open: ${[...graph.nodes.keys()].join(', ')}`)
 }

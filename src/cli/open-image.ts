@@ -75,7 +75,7 @@ async function openRequested(session: Session, request: ImageRequest): Promise<O
       if (request.cache?.writethrough === true) backend.root.writeCache = false
       return { name: request.name, node, backend }
     } catch (thrown) {
-      await closeNode(main, graph, node)
+      await closeNode(main, node)
       throw thrown
     }
   }, `opening ${request.name}`)

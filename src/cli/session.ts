@@ -32,7 +32,7 @@ export class Session {
       for (const image of this.images.splice(0).reverse()) {
         try {
           await image.backend.close(main)
-          await closeNode(main, this.graph, image.node)
+          await closeNode(main, image.node)
         } catch (thrown) {
           errors.push(thrown)
         }

@@ -142,7 +142,7 @@ async function closeParts(main: MainLoop, { graph, backend, opened, ownsGraph }:
   // An edit of the graph may have put others above the node, or closed it.
   for (const node of ownsGraph ? [...graph.nodes.values()] : [opened]) {
     const holds = ownsGraph ? node.holds : Math.min(node.holds, 1)
-    for (let dropped = 0; dropped < holds; dropped++) await dropHold(main, graph, node).catch(keep)
+    for (let dropped = 0; dropped < holds; dropped++) await dropHold(main, node).catch(keep)
   }
   if (errors.length > 0) throw errors[0]
 }

@@ -76,7 +76,7 @@ export function openParts(
       })
       return { graph, backend, opened, ownsGraph }
     } catch (thrown) {
-      await dropHold(main, graph, opened)
+      await dropHold(main, opened)
       throw thrown
     }
   }, 'openDisk')

@@ -15,8 +15,8 @@ import { cumulative } from './permission-update.js'
 import { GraphPlan } from './plan.js'
 
 /** Makes `node` and everything below it active. On failure the node that failed is inactive as before. */
-export function activate(main: MainLoop, graph: BlockGraph, node: NodeState): Promise<void> {
-  return main.call('activate', graph.environment, async (call) => {
+export function activate(main: MainLoop, node: NodeState): Promise<void> {
+  return main.call('activate', node.environment, async (call) => {
     for (const each of childrenFirst([node])) await activateOne(call, each)
   })
 }

@@ -127,7 +127,7 @@ export class BlockBackend {
       } finally {
         quiet.end()
       }
-      await releaseNode(main, this.graph, node, call)
+      await releaseNode(main, node, call)
     })
   }
 

@@ -6,7 +6,6 @@ import { BlockError } from '../common/error.js'
 import { drained, endQuiesce } from '../io/drained.js'
 import { flushNode } from '../io/flush.js'
 import { applyPlan } from './apply-plan.js'
-import type { BlockGraph } from './graph.js'
 import type { MainLoop, MainLoopCall } from './main-loop.js'
 import type { NodeState } from './node-state.js'
 import { GraphPlan } from './plan.js'
@@ -15,9 +14,9 @@ import { GraphPlan } from './plan.js'
  * Drops the caller's hold on a node and closes it. Rejects with EBUSY, nothing changed, while others use it, and with EPERM
  * while a link of it is frozen. An error of the last flush or of the driver is reported after everything has been closed.
  */
-export function closeNode(main: MainLoop, graph: BlockGraph, node: NodeState): Promise<void> {
-  return main.call('closeNode', graph.environment, async (call) => {
-    if (graph.nodes.get(node.nodeName) !== node)
+export function closeNode(main: MainLoop, node: NodeState): Promise<void> {
+  return main.call('closeNode', node.environment, async (call) => {
+    if (node.graph.nodes.get(node.nodeName) !== node)
       throw new BlockError('ENODEV', 'it is closed already, or about to be', { node: node.nodeName, op: 'close' })
     const user = node.parents.values().next().value
     if (user !== undefined) {
@@ -29,32 +28,27 @@ export function closeNode(main: MainLoop, graph: BlockGraph, node: NodeState): P
     refuseBlocked(node)
     refuseFrozenLinks(node)
     if (node.holds > 0) node.holds -= 1
-    await releaseNode(main, graph, node, call)
+    await releaseNode(main, node, call)
   })
 }
 
 /** Drops one hold on a node, which closes now or, where others use it still, with the last of them. */
-export function dropHold(main: MainLoop, graph: BlockGraph, node: NodeState): Promise<void> {
-  return main.call('dropHold', graph.environment, async (call) => {
+export function dropHold(main: MainLoop, node: NodeState): Promise<void> {
+  return main.call('dropHold', node.environment, async (call) => {
     assert(node.holds > 0, `dropHold: nobody holds node '${node.nodeName}'`)
     node.holds -= 1
-    await releaseNode(main, graph, node, call)
+    await releaseNode(main, node, call)
   })
 }
 
 /** Closes `node` if nothing refers to it any more, and then its children likewise. Rejects with the first error, at the end. */
-export async function releaseNode(
-  main: MainLoop,
-  graph: BlockGraph,
-  node: NodeState,
-  call: MainLoopCall,
-): Promise<void> {
+export async function releaseNode(main: MainLoop, node: NodeState, call: MainLoopCall): Promise<void> {
   const errors: unknown[] = []
   const worklist = [node]
   for (let next = worklist.pop(); next !== undefined; next = worklist.pop()) {
     // A frozen link is not detached: whoever froze it still needs the node above it.
     if (next.references > 0 || next.closing || next.children.some((edge) => edge.frozen)) continue
-    for (const child of await closeOne(main, graph, next, call, errors)) worklist.push(child)
+    for (const child of await closeOne(main, next, call, errors)) worklist.push(child)
   }
   if (errors.length > 0) throw errors[0]
 }
@@ -77,14 +71,9 @@ function refuseFrozenLinks(node: NodeState): void {
   })
 }
 
-async function closeOne(
-  main: MainLoop,
-  graph: BlockGraph,
-  node: NodeState,
-  call: MainLoopCall,
-  errors: unknown[],
-): Promise<NodeState[]> {
+async function closeOne(main: MainLoop, node: NodeState, call: MainLoopCall, errors: unknown[]): Promise<NodeState[]> {
   assert(node.parents.size === 0, `node '${node.nodeName}' is closed while it has parents`)
+  const { graph } = node
   const attempt = async (act: () => void | Promise<void>) => {
     try {
       await act()

@@ -105,7 +105,7 @@ export function createPreparedImage(main: MainLoop, graph: BlockGraph, prepared:
     } catch (thrown) {
       throw thrown instanceof BlockError && thrown.code === 'EFBIG' ? tooLarge(format) : thrown
     } finally {
-      for (const file of files.reverse()) await closeFile(main, graph, file)
+      for (const file of files.reverse()) await closeFile(main, file)
     }
   })
 }
@@ -221,14 +221,14 @@ async function createFile(
     if (edge === undefined) throw new BlockError('ENOMEDIUM', 'the new file has gone', { op: 'create' })
     return { node, backend, edge }
   } catch (thrown) {
-    await closeNode(main, graph, node)
+    await closeNode(main, node)
     throw thrown
   }
 }
 
-async function closeFile(main: MainLoop, graph: BlockGraph, file: OpenFile): Promise<void> {
+async function closeFile(main: MainLoop, file: OpenFile): Promise<void> {
   await file.backend.close(main)
-  await closeNode(main, graph, file.node)
+  await closeNode(main, file.node)
 }
 
 function cannotCreate(what: 'Format' | 'Protocol', driver: BlockDriver): BlockError {

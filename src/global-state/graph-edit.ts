@@ -8,7 +8,6 @@ import { filterOrCowChild } from '../io/block-node.js'
 import type { DrainedSection } from '../io/drained.js'
 import { applyPlan } from './apply-plan.js'
 import { releaseNode } from './close.js'
-import type { BlockGraph } from './graph.js'
 import type { MainLoop } from './main-loop.js'
 import { EdgeState, type NodeState } from './node-state.js'
 import { openDefinition, openRequest } from './open.js'
@@ -22,35 +21,23 @@ import { reaches } from './reachability.js'
  * stays at its node. `quiet` covers both nodes. `from` closes if nothing refers to it any more. EPERM for a frozen edge or
  * conflicting permissions.
  */
-export function replaceNode(
-  main: MainLoop,
-  graph: BlockGraph,
-  quiet: DrainedSection,
-  from: NodeState,
-  to: NodeState,
-): Promise<void> {
-  return main.call('replaceNode', graph.environment, async (call) => {
+export function replaceNode(main: MainLoop, quiet: DrainedSection, from: NodeState, to: NodeState): Promise<void> {
+  return main.call('replaceNode', from.environment, async (call) => {
     const plan = new GraphPlan()
     planReplace(plan, from, to)
     await applyPlan(call, plan, quiet, 'replaceNode')
-    await releaseNode(main, graph, from, call)
+    await releaseNode(main, from, call)
   })
 }
 
 /** Retargets one edge of a node or root. `quiet` covers its old and new child. */
-export function replaceChild(
-  main: MainLoop,
-  graph: BlockGraph,
-  quiet: DrainedSection,
-  edge: EdgeState,
-  to: NodeState,
-): Promise<void> {
-  return main.call('replaceChild', graph.environment, async (call) => {
+export function replaceChild(main: MainLoop, quiet: DrainedSection, edge: EdgeState, to: NodeState): Promise<void> {
+  return main.call('replaceChild', to.environment, async (call) => {
     const from = edge.node
     const plan = new GraphPlan()
     plan.retarget(edge, to)
     await applyPlan(call, plan, quiet, 'replaceChild')
-    await releaseNode(main, graph, from, call)
+    await releaseNode(main, from, call)
   })
 }
 
@@ -58,14 +45,8 @@ export function replaceChild(
  * Puts `overlay`, which has no backing file, on top of `top`: `top` becomes its backing file and its parents move to
  * `overlay`. `quiet` covers both. The usual way to take an external snapshot.
  */
-export function appendNode(
-  main: MainLoop,
-  graph: BlockGraph,
-  quiet: DrainedSection,
-  overlay: NodeState,
-  top: NodeState,
-): Promise<void> {
-  return main.call('appendNode', graph.environment, async (call) => {
+export function appendNode(main: MainLoop, quiet: DrainedSection, overlay: NodeState, top: NodeState): Promise<void> {
+  return main.call('appendNode', overlay.environment, async (call) => {
     if (filterOrCowChild(overlay) !== undefined) {
       throw new BlockError('EINVAL', 'it has a backing file already', { node: overlay.nodeName, op: 'appendNode' })
     }
@@ -84,16 +65,15 @@ export function appendNode(
  */
 export function insertNode(
   main: MainLoop,
-  graph: BlockGraph,
   quiet: DrainedSection,
   node: NodeState,
   options: Readonly<Record<string, unknown>>,
   settings: OpenSettings = {},
 ): Promise<NodeState> {
-  return main.call('insertNode', graph.environment, async (call) => {
+  return main.call('insertNode', node.environment, async (call) => {
     assert(quiet.covers(node), `insertNode: the drained section does not cover node '${node.nodeName}'`)
-    const flat = insertionOptions(graph, node, options)
-    const request = openRequest(main, call, graph, settings, true)
+    const flat = insertionOptions(node, options)
+    const request = openRequest(main, call, node.graph, settings, true)
     const inserted = await openDefinition(request, flat, undefined)
     inserted.holds += 1
     try {
@@ -103,16 +83,16 @@ export function insertNode(
       await applyPlan(call, plan, quiet, 'insertNode')
     } catch (thrown) {
       inserted.holds -= 1
-      await releaseNode(main, graph, inserted, call)
+      await releaseNode(main, inserted, call)
       throw thrown
     }
     return inserted
   })
 }
 
-function insertionOptions(graph: BlockGraph, node: NodeState, options: Readonly<Record<string, unknown>>) {
+function insertionOptions(node: NodeState, options: Readonly<Record<string, unknown>>) {
   const flat = flattenOptions(options)
-  const driver = typeof flat.driver === 'string' ? graph.registry.find(flat.driver) : undefined
+  const driver = typeof flat.driver === 'string' ? node.graph.registry.find(flat.driver) : undefined
   if (driver === undefined)
     throw new BlockError('EINVAL', 'the node to insert needs a known driver', { node: node.nodeName, op: 'insertNode' })
   const name = driver.kind === 'filter' && driver.filteredChildIsBacking !== true ? 'file' : 'backing'
@@ -122,8 +102,8 @@ function insertionOptions(graph: BlockGraph, node: NodeState, options: Readonly<
 }
 
 /** Takes a filter out: its parents move to its filtered child, and the filter closes. `quiet` covers the filter and its child. EBUSY where a user stays. */
-export function dropFilter(main: MainLoop, graph: BlockGraph, quiet: DrainedSection, filter: NodeState): Promise<void> {
-  return main.call('dropFilter', graph.environment, async (call) => {
+export function dropFilter(main: MainLoop, quiet: DrainedSection, filter: NodeState): Promise<void> {
+  return main.call('dropFilter', filter.environment, async (call) => {
     const edge = filterOrCowChild(filter)
     if (!(edge instanceof EdgeState))
       throw new BlockError('EINVAL', 'it has no child to put in its place', { node: filter.nodeName, op: 'dropFilter' })
@@ -140,9 +120,9 @@ export function dropFilter(main: MainLoop, graph: BlockGraph, quiet: DrainedSect
     await applyPlan(call, plan, quiet, 'dropFilter')
     filter.holds = 0
     try {
-      await releaseNode(main, graph, filter, call)
+      await releaseNode(main, filter, call)
     } finally {
-      await releaseNode(main, graph, child, call)
+      await releaseNode(main, child, call)
     }
   })
 }
@@ -150,12 +130,11 @@ export function dropFilter(main: MainLoop, graph: BlockGraph, quiet: DrainedSect
 /** Sets or (undefined) removes the backing file of `node`. `quiet` covers `node`, the old and the new backing file. */
 export function setBacking(
   main: MainLoop,
-  graph: BlockGraph,
   quiet: DrainedSection,
   node: NodeState,
   backing: NodeState | undefined,
 ): Promise<void> {
-  return main.call('setBacking', graph.environment, async (call) => {
+  return main.call('setBacking', node.environment, async (call) => {
     const old = node.backing
     const former = old?.node
     if (former === backing) return
@@ -166,7 +145,7 @@ export function setBacking(
     else if (old !== undefined) plan.detach(old)
     else if (backing !== undefined) plan.attach(node, backing, 'backing', role)
     await applyPlan(call, plan, quiet, 'setBacking')
-    if (former !== undefined) await releaseNode(main, graph, former, call)
+    if (former !== undefined) await releaseNode(main, former, call)
   })
 }
 
@@ -178,12 +157,11 @@ function refuseWithoutBacking(node: NodeState, op: string): void {
 /** Adds `child` to a node whose driver allows children to come and go. `quiet` covers both. */
 export function addChild(
   main: MainLoop,
-  graph: BlockGraph,
   quiet: DrainedSection,
   parent: NodeState,
   child: NodeState,
 ): Promise<EdgeState> {
-  return main.call('addChild', graph.environment, async (call) => {
+  return main.call('addChild', parent.environment, async (call) => {
     const { definition } = parent
     if (definition.addChild === undefined)
       throw new BlockError('ENOTSUP', `driver '${definition.name}' takes no further child`, {
@@ -204,14 +182,8 @@ export function addChild(
 }
 
 /** Removes a child of a node whose driver allows it. `quiet` covers both. */
-export function delChild(
-  main: MainLoop,
-  graph: BlockGraph,
-  quiet: DrainedSection,
-  parent: NodeState,
-  edge: EdgeState,
-): Promise<void> {
-  return main.call('delChild', graph.environment, async (call) => {
+export function delChild(main: MainLoop, quiet: DrainedSection, parent: NodeState, edge: EdgeState): Promise<void> {
+  return main.call('delChild', parent.environment, async (call) => {
     const { definition } = parent
     if (definition.delChild === undefined)
       throw new BlockError('ENOTSUP', `driver '${definition.name}' gives no child up`, {
@@ -225,7 +197,7 @@ export function delChild(
     const plan = new GraphPlan()
     plan.detach(edge)
     await applyPlan(call, plan, quiet, 'delChild')
-    await releaseNode(main, graph, child, call)
+    await releaseNode(main, child, call)
   })
 }
 

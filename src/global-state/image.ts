@@ -4,13 +4,12 @@ import type { BlockSizes } from '../common/block-info.js'
 import { BlockError } from '../common/error.js'
 import { BLK_PERM_WRITE, BLK_PERM_WRITE_UNCHANGED } from '../common/permissions.js'
 import { cowChild, filterChild } from '../io/block-node.js'
-import type { BlockGraph } from './graph.js'
 import type { MainLoop } from './main-loop.js'
 import { type EdgeState, NodeState } from './node-state.js'
 
 /** Drops everything an overlay holds of its own. EPERM without a write permission on `edge`, ENOTSUP where the driver cannot. */
-export function makeEmpty(main: MainLoop, graph: BlockGraph, edge: EdgeState): Promise<void> {
-  return main.call('makeEmpty', graph.environment, async () => {
+export function makeEmpty(main: MainLoop, edge: EdgeState): Promise<void> {
+  return main.call('makeEmpty', edge.node.environment, async () => {
     const { node } = edge
     if ((edge.perm & (BLK_PERM_WRITE | BLK_PERM_WRITE_UNCHANGED)) === 0) {
       throw new BlockError('EPERM', `${edge.parent.describe()} may not write it`, {
@@ -29,13 +28,12 @@ export function makeEmpty(main: MainLoop, graph: BlockGraph, edge: EdgeState): P
  */
 export function changeBackingFile(
   main: MainLoop,
-  graph: BlockGraph,
   node: NodeState,
   filename: string | undefined,
   format: string | undefined,
   requireFormat = true,
 ): Promise<void> {
-  return main.call('changeBackingFile', graph.environment, async () => {
+  return main.call('changeBackingFile', node.environment, async () => {
     const refuse = (message: string) => {
       throw new BlockError('EINVAL', message, { node: node.nodeName, op: 'changeBackingFile' })
     }

@@ -14,6 +14,7 @@ import type { NodeIo } from '../io/node-io.js'
 import { createRequestState, type RequestState } from '../io/request-state.js'
 import { refreshLength } from '../io/truncate.js'
 import type { BlockDriver } from './driver.js'
+import type { BlockGraph } from './graph.js'
 import type { FlatOptions } from './options.js'
 
 /** Why an operation is blocked on a node; compared by identity. */
@@ -50,7 +51,7 @@ export class EdgeState implements BlockChild {
 
 /** What a node is made from. */
 export interface NodeSeed {
-  environment: IoEnvironment
+  graph: BlockGraph
   nodeName: string
   definition: BlockDriver
   openFlags: OpenFlags
@@ -64,6 +65,8 @@ const UNOPENED: NodeIo = {
 
 /** A node. It is its own parent hooks for the edges below it. */
 export class NodeState implements BlockDriverState, ParentHooks {
+  /** The graph it belongs to, for life. */
+  readonly graph: BlockGraph
   readonly nodeName: string
   readonly definition: BlockDriver
   readonly driver: DriverTraits
@@ -94,7 +97,6 @@ export class NodeState implements BlockDriverState, ParentHooks {
   /** The format was guessed from the image's first bytes. */
   probed = false
   #opBlockers: Map<BlockOpType, BlockReason[]> | undefined
-  readonly #environment: IoEnvironment
 
   constructor(seed: NodeSeed) {
     this.nodeName = seed.nodeName
@@ -106,12 +108,12 @@ export class NodeState implements BlockDriverState, ParentHooks {
     }
     this.openFlags = seed.openFlags
     this.detectZeroes = seed.detectZeroes
-    this.#environment = seed.environment
-    this.state = createRequestState(seed.environment, this, defaultLimits())
+    this.graph = seed.graph
+    this.state = createRequestState(seed.graph.environment, this, defaultLimits())
   }
 
   get environment(): IoEnvironment {
-    return this.#environment
+    return this.graph.environment
   }
 
   get readOnly(): boolean {

@@ -91,7 +91,7 @@ export class OpenNodeContext implements OpenContext {
   async child(name: string, role: ChildRole, defaults: Record<string, unknown> = {}): Promise<EdgeState> {
     assert(this.#live, `child '${name}' asked for after open had settled`)
     const { node, inline } = await this.#childNode(name, role, defaults)
-    const { main, graph, call } = this.#request
+    const { main, call } = this.#request
     try {
       const plan = new GraphPlan()
       const edge = plan.attach(this.#node, node, name, role)
@@ -99,7 +99,7 @@ export class OpenNodeContext implements OpenContext {
       if (inline) node.inheritsFrom = this.#node
       return edge
     } catch (thrown) {
-      await releaseNode(main, graph, node, call)
+      await releaseNode(main, node, call)
       throw thrown
     }
   }

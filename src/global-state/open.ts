@@ -81,7 +81,7 @@ export async function openDefinition(
     const own = readOptions(driver.options, rest, { driver: driver.name, node: name })
     const nodeName = graph.reserveName(main, values['node-name'])
     const node = new NodeState({
-      environment: graph.environment,
+      graph,
       nodeName,
       definition: driver,
       openFlags: flagsFromOptions(values, inherited & ~BDRV_O_PROTOCOL),
@@ -103,7 +103,7 @@ export async function openDefinition(
     return node
   } finally {
     // A file node opened for probing that found no use goes again.
-    if (chosen.file !== undefined) await releaseNode(request.main, graph, chosen.file, request.call)
+    if (chosen.file !== undefined) await releaseNode(request.main, chosen.file, request.call)
   }
 }
 
@@ -179,7 +179,7 @@ async function undoOpen(request: OpenRequest, node: NodeState, context: OpenNode
   await applyPlan(request.call, plan, undefined, 'open')
   node.closed = true
   graph.releaseName(main, node.nodeName)
-  for (const child of children.reverse()) await releaseNode(main, graph, child, request.call)
+  for (const child of children.reverse()) await releaseNode(main, child, request.call)
 }
 
 interface ChosenDriver {

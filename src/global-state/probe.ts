@@ -60,7 +60,7 @@ export async function probeFormat(request: OpenRequest, flat: FlatOptions): Prom
     if (driver === undefined) throw new BlockError('EINVAL', 'the format of the image is not known', { op: 'probe' })
     return typeof reference === 'string' ? { driver, options: flat, file: undefined } : { driver, options: own, file }
   } catch (thrown) {
-    await releaseNode(main, graph, file, call)
+    await releaseNode(main, file, call)
     throw thrown
   }
 }

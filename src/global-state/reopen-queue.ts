@@ -5,7 +5,6 @@ import { BDRV_CHILD_COW, type ChildRole } from '../common/child-role.js'
 import { BlockError } from '../common/error.js'
 import { BDRV_O_INACTIVE, BDRV_O_NO_BACKING, BDRV_O_NO_IO, BDRV_O_RDWR, type OpenFlags } from '../common/open-flags.js'
 import type { DetectZeroes } from '../common/option-names.js'
-import type { BlockGraph } from './graph.js'
 import type { EdgeState, NodeState } from './node-state.js'
 import {
   effectiveOptions,
@@ -57,7 +56,7 @@ interface Pending {
 }
 
 /** The nodes that `requests` reach, parents before children. A node named later overrides what it would inherit. */
-export function queueReopen(graph: BlockGraph, requests: readonly ReopenRequest[]): ReopenEntry[] {
+export function queueReopen(requests: readonly ReopenRequest[]): ReopenEntry[] {
   const entries = new Map<NodeState, ReopenEntry>()
   const pending: Pending[] = requests.map((request) => ({
     node: request.node,
@@ -69,17 +68,17 @@ export function queueReopen(graph: BlockGraph, requests: readonly ReopenRequest[
   const named = new Set(requests.map((request) => request.node))
   for (let next = pending.shift(); next !== undefined; next = pending.shift()) {
     if (next.parent !== undefined && named.has(next.node)) continue
-    const { entry, children } = makeEntry(graph, next)
+    const { entry, children } = makeEntry(next)
     entries.set(next.node, entry)
     pending.push(...children)
   }
   return [...entries.values()]
 }
 
-function makeEntry(graph: BlockGraph, pending: Pending): { entry: ReopenEntry; children: Pending[] } {
+function makeEntry(pending: Pending): { entry: ReopenEntry; children: Pending[] } {
   const { node } = pending
   const where = { driver: node.driver.name, node: node.nodeName }
-  const { own, links, inline } = takeChildren(graph, node, pending.given, pending.keepOld)
+  const { own, links, inline } = takeChildren(node, pending.given, pending.keepOld)
   refuseFixed(node, own)
   const explicit: FlatOptions = pending.keepOld
     ? { ...node.explicitOptions, ...own }
@@ -120,7 +119,7 @@ function makeEntry(graph: BlockGraph, pending: Pending): { entry: ReopenEntry; c
 }
 
 /** Splits off what is said of children: options for inline ones, or another node to link to. */
-function takeChildren(graph: BlockGraph, node: NodeState, given: FlatOptions, keepOld: boolean) {
+function takeChildren(node: NodeState, given: FlatOptions, keepOld: boolean) {
   let own = given
   const links: ChildLink[] = []
   const inline: { node: NodeState; given: FlatOptions; role: ChildRole }[] = []
@@ -135,7 +134,7 @@ function takeChildren(graph: BlockGraph, node: NodeState, given: FlatOptions, ke
         throw new BlockError('EINVAL', `child '${name}' cannot be taken away`, { node: node.nodeName, op: 'reopen' })
       if (edge !== undefined) links.push({ name, role, edge, to: undefined })
     } else if (split.reference !== undefined) {
-      const to = graph.node(split.reference)
+      const to = node.graph.node(split.reference)
       if (to !== edge?.node) links.push({ name, role, edge, to })
     } else if (edge !== undefined && edge.node.inheritsFrom === node) {
       inline.push({ node: edge.node, given: split.child, role })

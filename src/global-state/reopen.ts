@@ -9,7 +9,6 @@ import { recomputeGates } from '../io/gates.js'
 import { applyPlan } from './apply-plan.js'
 import { releaseNode } from './close.js'
 import type { PreparedChange } from './driver.js'
-import type { BlockGraph } from './graph.js'
 import { computeLimits } from './limits.js'
 import type { MainLoop } from './main-loop.js'
 import type { NodeState } from './node-state.js'
@@ -23,18 +22,15 @@ export type { ReopenRequest } from './reopen-queue.js'
  * default. `quiet` covers the nodes named. On failure everything is as before. EINVAL for an option that cannot change,
  * EPERM for permissions that would conflict, and what drivers report.
  */
-export function reopenNodes(
-  main: MainLoop,
-  graph: BlockGraph,
-  quiet: DrainedSection,
-  requests: readonly ReopenRequest[],
-): Promise<void> {
-  return main.call('reopenNodes', graph.environment, async (call) => {
+export function reopenNodes(main: MainLoop, quiet: DrainedSection, requests: readonly ReopenRequest[]): Promise<void> {
+  const [first] = requests
+  if (first === undefined) return Promise.resolve()
+  return main.call('reopenNodes', first.node.environment, async (call) => {
     for (const { node } of requests) {
       if (!quiet.covers(node))
         throw new BlockError('EINVAL', 'it is not drained', { node: node.nodeName, op: 'reopen' })
     }
-    const queue = queueReopen(graph, requests)
+    const queue = queueReopen(requests)
     const section = await drained(
       ...queue.map((entry) => entry.node),
       ...queue.flatMap((entry) => entry.links.flatMap(linkNodes)),
@@ -56,19 +52,18 @@ export function reopenNodes(
     } finally {
       section.end()
     }
-    for (const node of former) if (node !== undefined) await releaseNode(main, graph, node, call)
+    for (const node of former) if (node !== undefined) await releaseNode(main, node, call)
   })
 }
 
 /** Reopens one node read-only or read-write, everything else kept. */
 export function reopenReadOnly(
   main: MainLoop,
-  graph: BlockGraph,
   quiet: DrainedSection,
   node: NodeState,
   readOnly: boolean,
 ): Promise<void> {
-  return reopenNodes(main, graph, quiet, [{ node, options: { 'read-only': readOnly }, keepOld: true }])
+  return reopenNodes(main, quiet, [{ node, options: { 'read-only': readOnly }, keepOld: true }])
 }
 
 function linkNodes(link: ChildLink): NodeState[] {

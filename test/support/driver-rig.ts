@@ -49,7 +49,7 @@ export async function openIn(graph: BlockGraph, options: Record<string, unknown>
     close: async () => {
       await graph.mainLoop(async (main) => {
         await backend.close(main)
-        await closeNode(main, graph, node)
+        await closeNode(main, node)
       })
       return graph.nodes.size
     },

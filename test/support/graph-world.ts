@@ -71,7 +71,7 @@ export class GraphWorld {
   }
 
   close(node: NodeState): Promise<void> {
-    return this.main((main) => closeNode(main, this.graph, node))
+    return this.main((main) => closeNode(main, node))
   }
 
   eventsOf<K extends GraphEventName>(name: K): GraphEvents[K][] {

@@ -21,7 +21,7 @@ declare const quiet: DrainedSection
 declare const bytes: Uint8Array
 
 export async function tokens(): Promise<void> {
-  await closeNode(main, graph, node)
+  await closeNode(main, node)
   // @ts-expect-error A graph function without its token.
   await closeNode(graph, node)
   // @ts-expect-error An object that has nothing of a token.
@@ -32,7 +32,7 @@ export async function tokens(): Promise<void> {
   await closeNode(new MainLoop(), graph, node)
   const promised = graph.mainLoop(async (token) => token)
   // @ts-expect-error The promise of a token.
-  await closeNode(promised, graph, node)
+  await closeNode(promised, node)
   // @ts-expect-error A subclass cannot be made either.
   class Forged extends MainLoop {}
   await openNode(main, graph, { driver: 'memory' })
@@ -51,16 +51,16 @@ export async function ioTakesNoToken(): Promise<void> {
 }
 
 export async function sections(): Promise<void> {
-  await replaceNode(main, graph, quiet, node, other)
+  await replaceNode(main, quiet, node, other)
   // @ts-expect-error Rewiring edges without a drained section.
-  await replaceNode(main, graph, node, other)
+  await replaceNode(main, node, other)
   // @ts-expect-error A forgotten await: the promise of a section is none.
-  await replaceNode(main, graph, drained(node, other), node, other)
+  await replaceNode(main, drained(node, other), node, other)
   // @ts-expect-error A section of one's own making.
-  await replaceNode(main, graph, { ...quiet, covers: () => true, end() {}, [Symbol.dispose]() {} }, node, other)
-  await setBacking(main, graph, quiet, node, undefined)
+  await replaceNode(main, { ...quiet, covers: () => true, end() {}, [Symbol.dispose]() {} }, node, other)
+  await setBacking(main, quiet, node, undefined)
   // @ts-expect-error Token and section changed round.
-  await setBacking(quiet, graph, main, node, undefined)
+  await setBacking(quiet, main, node, undefined)
   const awaited = await drained(node)
   awaited.end()
   // @ts-expect-error A forgotten await: what drained returns has no end.

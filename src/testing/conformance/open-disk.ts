@@ -51,7 +51,7 @@ async function openDisk(fixture: DriverFixture, supports: DriverSupports): Promi
 async function closeDisk({ graph, node, backend }: TestDisk): Promise<void> {
   await graph.mainLoop(async (main) => {
     await backend.close(main)
-    await closeNode(main, graph, node)
+    await closeNode(main, node)
   }, 'close the disk under test')
 }
 

@@ -46,7 +46,7 @@ export function attemptOf(world: ModelWorld, command: EditCommand): Attempt | un
       return onNode(world.pickNode(command.node, unused), (name) => ({
         what: `close ${name}`,
         outcome: foreseeClose(model, name),
-        act: (main) => closeNode(main, graph, world.node(name)),
+        act: (main) => closeNode(main, world.node(name)),
         late: true,
       }))
     }
@@ -76,7 +76,7 @@ export function attemptOf(world: ModelWorld, command: EditCommand): Attempt | un
 
 /** Edits that move links between nodes that exist. */
 function rewireAttempt(world: ModelWorld, command: EditCommand): Attempt | undefined {
-  const { model, graph } = world
+  const { model } = world
   switch (command.type) {
     case 'drop-filter': {
       const fits = (node: ModelNode) => node.driver === 'throttle' || hasBacking(node)
@@ -84,9 +84,7 @@ function rewireAttempt(world: ModelWorld, command: EditCommand): Attempt | undef
         what: `drop ${name}`,
         outcome: foreseeDrop(model, name),
         act: (main, done) =>
-          quietly(world, [name, model.chainEdge(name)?.to], done, (quiet) =>
-            dropFilter(main, graph, quiet, world.node(name)),
-          ),
+          quietly(world, [name, model.chainEdge(name)?.to], done, (quiet) => dropFilter(main, quiet, world.node(name))),
         late: true,
       }))
     }
@@ -97,7 +95,7 @@ function rewireAttempt(world: ModelWorld, command: EditCommand): Attempt | undef
         outcome: foreseeAppend(model, overlay, top),
         act: (main, done) =>
           quietly(world, [overlay, top], done, (quiet) =>
-            appendNode(main, graph, quiet, world.node(overlay), world.node(top)),
+            appendNode(main, quiet, world.node(overlay), world.node(top)),
           ),
       }))
     }
@@ -106,9 +104,7 @@ function rewireAttempt(world: ModelWorld, command: EditCommand): Attempt | undef
         what: `replace ${from} by ${to}`,
         outcome: foreseeReplace(model, from, to),
         act: (main, done) =>
-          quietly(world, [from, to], done, (quiet) =>
-            replaceNode(main, graph, quiet, world.node(from), world.node(to)),
-          ),
+          quietly(world, [from, to], done, (quiet) => replaceNode(main, quiet, world.node(from), world.node(to))),
         late: true,
       }))
     case 'set-backing': {
@@ -121,9 +117,7 @@ function rewireAttempt(world: ModelWorld, command: EditCommand): Attempt | undef
           what: `set the backing of ${name} to ${backing ?? 'none'}`,
           outcome: foreseeSetBacking(model, name, backing),
           act: (main, done) =>
-            quietly(world, [name, old, backing], done, (quiet) =>
-              setBacking(main, graph, quiet, world.node(name), node()),
-            ),
+            quietly(world, [name, old, backing], done, (quiet) => setBacking(main, quiet, world.node(name), node())),
           late: true,
         }
       })
@@ -138,7 +132,7 @@ function hasBacking({ driver, children }: ModelNode): boolean {
 }
 
 function insertAttempt(world: ModelWorld, name: string, taken: boolean): Attempt {
-  const { model, graph } = world
+  const { model } = world
   const filter = taken ? name : `n${++world.nextId}`
   const outcome = foresee(model, (after, refuse) => {
     if (taken) return refuse('EEXIST')
@@ -160,7 +154,7 @@ function insertAttempt(world: ModelWorld, name: string, taken: boolean): Attempt
     outcome,
     act: (main, done) =>
       quietly(world, [name], done, async (quiet) => {
-        const node = await insertNode(main, graph, quiet, world.node(name), {
+        const node = await insertNode(main, quiet, world.node(name), {
           driver: 'throttle',
           'node-name': filter,
           discard: 'unmap',
@@ -209,7 +203,7 @@ function unfreezeAttempt(world: ModelWorld, index: number): Attempt | undefined 
 }
 
 function reopenAttempt(world: ModelWorld, command: Extract<EditCommand, { type: 'reopen' }>): Attempt | undefined {
-  const { model, graph } = world
+  const { model } = world
   const all = [...model.nodes.keys()]
   const names = [...new Set(command.nodes.map((index) => all[index % Math.max(all.length, 1)]))].filter(
     (name) => name !== undefined,
@@ -225,7 +219,6 @@ function reopenAttempt(world: ModelWorld, command: Extract<EditCommand, { type: 
       return quietly(world, names, done, (quiet) =>
         reopenNodes(
           main,
-          graph,
           quiet,
           names.map((name) => ({ node: world.node(name), options: { 'read-only': command.readOnly }, keepOld: true })),
         ),

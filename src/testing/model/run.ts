@@ -171,7 +171,7 @@ function closeAll(world: ModelWorld): Promise<void> {
     while (graph.nodes.size > 0) {
       const top = [...graph.nodes.values()].find((node) => node.parents.size === 0)
       must(top !== undefined, 'every node has a parent')
-      if (top !== undefined) await closeNode(main, graph, top)
+      if (top !== undefined) await closeNode(main, top)
     }
   }, 'close all')
 }

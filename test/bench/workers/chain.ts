@@ -33,7 +33,7 @@ if (buffer.some((byte) => byte !== 0)) throw new Error('the base reads as zeroes
 const readMs = lap()
 await graph.mainLoop(async (main) => {
   await backend.close(main)
-  for (let i = NODES - 1; i >= 0; i--) await closeNode(main, graph, graph.node(`n${i}`))
+  for (let i = NODES - 1; i >= 0; i--) await closeNode(main, graph.node(`n${i}`))
 })
 const closeMs = lap()
 if (graph.nodes.size !== 0) throw new Error(`${graph.nodes.size} nodes are left`)

@@ -61,8 +61,8 @@ async function edit(owner: BlockGraph, below: NodeState): Promise<void> {
   await owner.mainLoop(async (main) => {
     const quiet = await drained(below)
     try {
-      const filter = await insertNode(main, owner, quiet, below, { driver: 'throttle' })
-      await dropFilter(main, owner, quiet, filter)
+      const filter = await insertNode(main, quiet, below, { driver: 'throttle' })
+      await dropFilter(main, quiet, filter)
     } finally {
       quiet.end()
     }

@@ -123,7 +123,7 @@ function insertThrottle(graph: BlockGraph, name: string): Promise<void> {
     const node = graph.node(name)
     const quiet = await drained(node)
     try {
-      await insertNode(main, graph, quiet, node, { driver: 'throttle', file: name })
+      await insertNode(main, quiet, node, { driver: 'throttle', file: name })
     } finally {
       quiet.end()
     }

@@ -33,7 +33,7 @@ async function reopen(world: GraphWorld, ...requests: ReopenRequest[]): Promise<
   await world.main(async (main) => {
     const quiet = await drainedNodes(requests.map(({ node }) => node))
     try {
-      await reopenNodes(main, world.graph, quiet, requests)
+      await reopenNodes(main, quiet, requests)
     } finally {
       quiet.end()
     }
@@ -175,7 +175,7 @@ describe('reopen', () => {
     const [disk, other] = [await world.memory('disk'), await world.memory('other')]
     await world.main(async (main) => {
       const quiet = await drainedNodes([other])
-      await expect(reopenReadOnly(main, world.graph, quiet, disk, true)).rejects.toMatchObject({
+      await expect(reopenReadOnly(main, quiet, disk, true)).rejects.toMatchObject({
         code: 'EINVAL',
         message: expect.stringMatching(/not drained/),
       })
@@ -231,7 +231,7 @@ describe('activation', () => {
       message: expect.stringMatching(/inactive/),
     })
     await reader.read(0, new Uint8Array(512))
-    await world.main((main) => activate(main, world.graph, top))
+    await world.main((main) => activate(main, top))
     expect([disk.inactive, top.inactive]).toEqual([false, false])
     const writer = await world.backend(top, { name: 'writer' })
     await writer.write(0, new Uint8Array(512))

@@ -29,9 +29,7 @@ it('of two edits of one link the second is refused', async () => {
   const top = await world.open({ driver: 'overlay', 'node-name': 'top', backing: 'a' })
   const results = await world.main(async (main) => {
     const quiet = await drained(top, a, b, c)
-    const settled = await Promise.allSettled(
-      [b, c].map((backing) => setBacking(main, world.graph, quiet, top, backing)),
-    )
+    const settled = await Promise.allSettled([b, c].map((backing) => setBacking(main, quiet, top, backing)))
     quiet.end()
     return settled
   })
@@ -46,9 +44,7 @@ it('of two backing files for a node that has none, one is set', async () => {
   const top = await world.open({ driver: 'overlay', 'node-name': 'top', size: 4096 })
   const results = await world.main(async (main) => {
     const quiet = await drained(top, a, b)
-    const settled = await Promise.allSettled(
-      [a, b].map((backing) => setBacking(main, world.graph, quiet, top, backing)),
-    )
+    const settled = await Promise.allSettled([a, b].map((backing) => setBacking(main, quiet, top, backing)))
     quiet.end()
     return settled
   })
@@ -73,10 +69,7 @@ it('a node that is being closed takes no new users', async () => {
   const world = new GraphWorld()
   const disk = await world.memory('disk')
   const results = await world.main((main) =>
-    Promise.allSettled([
-      openNode(main, world.graph, { driver: 'raw', file: 'disk' }),
-      closeNode(main, world.graph, disk),
-    ]),
+    Promise.allSettled([openNode(main, world.graph, { driver: 'raw', file: 'disk' }), closeNode(main, disk)]),
   )
   expect(codes(results)).toEqual(['ENODEV', 'done'])
   expect([world.graph.nodes.size, disk.parents.size]).toEqual([0, 0])

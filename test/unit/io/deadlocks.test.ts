@@ -347,9 +347,9 @@ describe('the token', () => {
     const node = await two.open({ driver: 'overlay', 'node-name': 'disk', size: 512 })
     await one.main(async (main) => {
       expect(() => openNode(main, two.graph, { driver: 'memory' })).toThrow(/belongs to another graph/)
-      expect(() => closeNode(main, two.graph, node)).toThrow(/belongs to another graph/)
+      expect(() => closeNode(main, node)).toThrow(/belongs to another graph/)
       const quiet = await drained(node)
-      expect(() => setBacking(main, two.graph, quiet, node, undefined)).toThrow(/belongs to another graph/)
+      expect(() => setBacking(main, quiet, node, undefined)).toThrow(/belongs to another graph/)
       quiet.end()
     })
     expect([...two.graph.nodes.keys()]).toEqual(['disk'])

@@ -61,7 +61,7 @@ describe.each(platforms)('a file in a graph %s', (_name, platform) => {
       const low = graph.node('low')
       if (top === undefined || low === undefined) throw new Error('the nodes are gone')
       await withDrained([top, low], (quiet) =>
-        reopenNodes(main, graph, quiet, [{ node: low, options: { 'cache.direct': true }, keepOld: true }]),
+        reopenNodes(main, quiet, [{ node: low, options: { 'cache.direct': true }, keepOld: true }]),
       )
       expect(low.state.limits.requestAlignment).toBeGreaterThanOrEqual(512)
     })
@@ -82,7 +82,7 @@ describe.each(platforms)('a file in a graph %s', (_name, platform) => {
     await graph.mainLoop(async (main) => {
       await backend.close(main)
       const top = graph.node('top')
-      if (top !== undefined) await closeNode(main, graph, top)
+      if (top !== undefined) await closeNode(main, top)
     })
     await vi.waitFor(() => expect(openHere()).toBe(0))
   })

@@ -37,7 +37,7 @@ describe.each(['one node', 'all nodes'])('with a drain of %s waiting', (what) =>
     const deleted = backend.write(0, sector()).then(() =>
       world.main(async (main) => {
         await backend.close(main)
-        await closeNode(main, world.graph, top)
+        await closeNode(main, top)
       }),
     )
     const drain = begin(world, base)
@@ -60,7 +60,7 @@ describe.each(['one node', 'all nodes'])('with a drain of %s waiting', (what) =>
     const detached = backend.read(0, sector()).then(() =>
       world.main(async (main) => {
         const quiet = await drained(top, base)
-        await setBacking(main, world.graph, quiet, top, undefined)
+        await setBacking(main, quiet, top, undefined)
         quiet.end()
       }),
     )
@@ -84,7 +84,7 @@ describe('G08: a completion of one parent, run while another is drained, swaps t
     const swapped = writer.write(0, sector()).then(() =>
       world.main(async (main) => {
         const quiet = await drained(pb, b, c)
-        await setBacking(main, world.graph, quiet, pb, c)
+        await setBacking(main, quiet, pb, c)
         quiet.end()
       }),
     )
@@ -113,7 +113,7 @@ describe('G08: a completion of one parent, run while another is drained, swaps t
         if (change !== undefined) return
         change = world.main(async (main) => {
           const quiet = await drained(pb, b, c)
-          await setBacking(main, world.graph, quiet, pb, c)
+          await setBacking(main, quiet, pb, c)
           quiet.end()
         })
         expect(pb.backing?.node).toBe(b)
@@ -222,9 +222,7 @@ describe('G15: the last reference goes, and the drain inside the delete runs a c
   it('a second close is refused while the first is under way, and after it', async () => {
     const world = new GraphWorld()
     const disk = await world.memory('disk')
-    const results = await world.main((main) =>
-      Promise.allSettled([closeNode(main, world.graph, disk), closeNode(main, world.graph, disk)]),
-    )
+    const results = await world.main((main) => Promise.allSettled([closeNode(main, disk), closeNode(main, disk)]))
     expect(results.map((result) => result.status)).toEqual(['fulfilled', 'rejected'])
     expect(world.eventsOf('node-closed')).toHaveLength(1)
     await expect(world.close(disk)).rejects.toMatchObject({ code: 'ENODEV' })
@@ -277,7 +275,7 @@ describe('an overlay appended under load', () => {
     await world.main(async (main) => {
       const quiet = await drained(top, overlay)
       held = backend.write(512, sector(2))
-      await appendNode(main, world.graph, quiet, overlay, top)
+      await appendNode(main, quiet, overlay, top)
       expect([backend.root.quiesced, overlay.state.quiesceCounter]).toEqual([1, 2])
       quiet.end()
     })
@@ -327,7 +325,7 @@ describe('a filter inserted and dropped under load', () => {
     const inserted = world.main(async (main) => {
       const quiet = await drained(top)
       try {
-        return await insertNode(main, world.graph, quiet, top, { driver: 'throttle', 'node-name': 'extra' })
+        return await insertNode(main, quiet, top, { driver: 'throttle', 'node-name': 'extra' })
       } finally {
         quiet.end()
       }
@@ -342,7 +340,7 @@ describe('a filter inserted and dropped under load', () => {
     expect(backend.node).toBe(extra)
     await world.main(async (main) => {
       const quiet = await drained(extra, top)
-      await dropFilter(main, world.graph, quiet, extra)
+      await dropFilter(main, quiet, extra)
       quiet.end()
     })
     expect(backend.node).toBe(top)
@@ -362,7 +360,7 @@ describe('a filter inserted and dropped under load', () => {
     await world.main(async (main) => {
       const quiet = await drained(top, other)
       const held = backend.write(0, sector(9))
-      await replaceChild(main, world.graph, quiet, edge, other)
+      await replaceChild(main, quiet, edge, other)
       quiet.end()
       await held
     })

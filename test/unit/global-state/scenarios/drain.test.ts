@@ -128,12 +128,12 @@ describe('G04: detaching or replacing a child inside a section', () => {
     const below = await drained(base)
     expect(top.state.quiesceCounter).toBe(2)
     const quiet = await drained(top, base, other)
-    await world.main((main) => setBacking(main, world.graph, quiet, top, other))
+    await world.main((main) => setBacking(main, quiet, top, other))
     expect([base.state.quiesceCounter, other.state.quiesceCounter, top.state.quiesceCounter]).toEqual([2, 1, 3])
     quiet.end()
     expect([base, other, top].map((node) => node.state.quiesceCounter)).toEqual([1, 0, 1])
     const again = await drained(top, base, other)
-    await world.main((main) => setBacking(main, world.graph, again, top, undefined))
+    await world.main((main) => setBacking(main, again, top, undefined))
     again.end()
     below.end()
     expect(top.state.quiesceCounter).toBe(1)
@@ -167,7 +167,7 @@ describe('G05: replacing children, drained or not', () => {
     if (newDrained) sections.push(await drained(to))
     const quiet = await drained(from, to)
     const late = backend.write(0, sector())
-    await world.main((main) => replaceNode(main, world.graph, quiet, from, to))
+    await world.main((main) => replaceNode(main, quiet, from, to))
     expect(client.quiesced).toBe(true)
     expect(changes).toEqual(['begin'])
     quiet.end()
@@ -224,7 +224,7 @@ describe('G28: drain-all while nodes come and go', () => {
     const all = world.main(async (main) => {
       const drain = drainAll(main, world.graph)
       opened = openNode(main, world.graph, { driver: 'memory', 'node-name': 'late', size: 512 })
-      const closed = closeNode(main, world.graph, gone)
+      const closed = closeNode(main, gone)
       await opened
       await closed
       return drain
@@ -264,13 +264,11 @@ describe('sections as evidence', () => {
     if (edge === undefined) throw new Error('no child')
     const before = world.serialise()
     const half = await drained(a)
-    await expect(world.main((main) => replaceChild(main, world.graph, half, edge, b))).rejects.toThrow(
-      /does not cover node 'b'/,
-    )
+    await expect(world.main((main) => replaceChild(main, half, edge, b))).rejects.toThrow(/does not cover node 'b'/)
     half.end()
     const ended = await drained(a, b)
     ended.end()
-    await expect(world.main((main) => replaceChild(main, world.graph, ended, edge, b))).rejects.toThrow(/has ended/)
+    await expect(world.main((main) => replaceChild(main, ended, edge, b))).rejects.toThrow(/has ended/)
     expect(world.serialise()).toBe(before)
   })
 })

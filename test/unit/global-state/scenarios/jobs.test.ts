@@ -43,7 +43,7 @@ describe('G11: an intermediate node is dropped, which awaits, while a job ends a
         write = backend.write(0, sector(1))
         // What stands for the new name written into the image: other sections cannot come between.
         await world.settle()
-        await setBacking(main, world.graph, quiet, top, base)
+        await setBacking(main, quiet, top, base)
         expect(top.state.inFlight).toBe(0)
       } finally {
         quiet.end()
@@ -51,7 +51,7 @@ describe('G11: an intermediate node is dropped, which awaits, while a job ends a
     })
     const ended = world.main(async (main) => {
       await job.detach(main, edge)
-      await closeNode(main, world.graph, mid)
+      await closeNode(main, mid)
     })
     await Promise.allSettled([dropped, ended, write])
     expect(await stateOfPromise(dropped)).toBe('fulfilled')
@@ -76,7 +76,7 @@ describe('G16: two jobs on one chain finish while one reopens', () => {
     const reopened = world.main(async (main) => {
       const quiet = await drained(mid)
       inside = [backend.root.quiesced, ...jobs.map((job) => job.begins - job.ends)].map(String)
-      await reopenReadOnly(main, world.graph, quiet, mid, true)
+      await reopenReadOnly(main, quiet, mid, true)
       quiet.end()
     })
     expect(await stateOfPromise(reopened)).toBe('pending')
@@ -101,13 +101,13 @@ describe('G17: a stream job cuts its chain', () => {
     const extra = await world.open({ driver: 'overlay', 'node-name': 'extra', size: 65536 })
     const change = world.main(async (main) => {
       const quiet = await drained(mid, base, extra)
-      await setBacking(main, world.graph, quiet, mid, extra)
+      await setBacking(main, quiet, mid, extra)
       quiet.end()
     })
     const cut = world.main(async (main) => {
       const quiet = await drainedNodes(chainOf(top))
       try {
-        await setBacking(main, world.graph, quiet, top, findBase(top))
+        await setBacking(main, quiet, top, findBase(top))
       } finally {
         quiet.end()
       }
@@ -128,7 +128,7 @@ describe('G17: a stream job cuts its chain', () => {
       world.main(async (main) => {
         const quiet = await drained(mid, base, extra)
         try {
-          await setBacking(main, world.graph, quiet, mid, extra)
+          await setBacking(main, quiet, mid, extra)
         } finally {
           quiet.end()
         }
@@ -169,7 +169,7 @@ describe('G18: a mirror completes while the guest writes', () => {
       await copy()
       await reader.close(main)
       await copier.close(main)
-      await replaceNode(main, world.graph, quiet, source, target)
+      await replaceNode(main, quiet, source, target)
       quiet.end()
     })
     await Promise.allSettled(writes)
@@ -226,7 +226,7 @@ describe('G29: a job with a filter is cancelled', () => {
     const job = new ClientRoot(world.graph, 'job', {}, true)
     const filter = await world.main(async (main) => {
       const quiet = await drained(base)
-      const inserted = await insertNode(main, world.graph, quiet, base, {
+      const inserted = await insertNode(main, quiet, base, {
         driver: 'throttle',
         'node-name': 'job-filter',
       })
@@ -239,7 +239,7 @@ describe('G29: a job with a filter is cancelled', () => {
     const section = state === 'drained' ? await drained(base) : undefined
     const cancelled = world.main(async (main) => {
       const quiet = await drained(filter, base)
-      await dropFilter(main, world.graph, quiet, filter)
+      await dropFilter(main, quiet, filter)
       for (const edge of [...job.edges]) await job.detach(main, edge, quiet)
       quiet.end()
     })
@@ -263,7 +263,7 @@ describe('G29: a job with a filter is cancelled', () => {
     const before = world.serialise()
     await world.main(async (main) => {
       const quiet = await drained(filter, base)
-      await expect(dropFilter(main, world.graph, quiet, filter)).rejects.toMatchObject({ code: 'EBUSY' })
+      await expect(dropFilter(main, quiet, filter)).rejects.toMatchObject({ code: 'EBUSY' })
       quiet.end()
     })
     expect(world.serialise()).toBe(before)

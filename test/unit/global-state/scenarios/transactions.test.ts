@@ -46,7 +46,7 @@ describe('G21: a reopen of three nodes of which the third fails', () => {
       const quiet = await drained(...nodes)
       const inside = world.serialise()
       const requests = nodes.map((node) => ({ node, options: { 'read-only': true, tag: 'new' }, keepOld: true }))
-      await expect(reopenNodes(main, world.graph, quiet, requests)).rejects.toMatchObject({
+      await expect(reopenNodes(main, quiet, requests)).rejects.toMatchObject({
         code: 'EACCES',
         node: refusing,
       })
@@ -70,7 +70,6 @@ describe('G21: a reopen of three nodes of which the third fails', () => {
       const quiet = await drained(...nodes)
       await reopenNodes(
         main,
-        world.graph,
         quiet,
         nodes.map((node) => ({ node, options: { 'read-only': true, tag: 'new' }, keepOld: true })),
       )
@@ -97,7 +96,7 @@ describe('G22: a permission conflict found after half of a transaction', () => {
     log.entries.length = 0
     await world.main(async (main) => {
       const quiet = await drained(base, other)
-      await expect(replaceNode(main, world.graph, quiet, other, base)).rejects.toMatchObject({
+      await expect(replaceNode(main, quiet, other, base)).rejects.toMatchObject({
         code: 'EPERM',
         node: 'base',
         message: expect.stringMatching(
@@ -120,7 +119,7 @@ describe('G22: a permission conflict found after half of a transaction', () => {
     log.vetoPermissions.add('a')
     await world.main(async (main) => {
       const quiet = await drained(a, b)
-      await expect(replaceNode(main, world.graph, quiet, a, b)).rejects.toMatchObject({ code: 'EACCES', node: 'a' })
+      await expect(replaceNode(main, quiet, a, b)).rejects.toMatchObject({ code: 'EACCES', node: 'a' })
       quiet.end()
     })
     expect(world.serialise()).toBe(before)
@@ -232,7 +231,7 @@ describe('G24: a filter that does not share write', () => {
     const filter = await world.main(async (main) => {
       const quiet = await drained(base)
       try {
-        return await insertNode(main, world.graph, quiet, base, { driver: 'exclusive', 'node-name': 'guard' })
+        return await insertNode(main, quiet, base, { driver: 'exclusive', 'node-name': 'guard' })
       } finally {
         quiet.end()
       }
@@ -241,7 +240,7 @@ describe('G24: a filter that does not share write', () => {
     await backend.write(0, new Uint8Array(512).fill(3))
     await world.main(async (main) => {
       const quiet = await drained(filter, base)
-      await dropFilter(main, world.graph, quiet, filter)
+      await dropFilter(main, quiet, filter)
       quiet.end()
     })
     expect(backend.node).toBe(base)
@@ -272,7 +271,7 @@ describe('G25: replacing a node by one that has it below', () => {
     const top = await world.open({ driver: 'throttle', 'node-name': 'top', file: 'filter' })
     await world.main(async (main) => {
       const quiet = await drained(base, top)
-      await replaceNode(main, world.graph, quiet, base, top)
+      await replaceNode(main, quiet, base, top)
       quiet.end()
     })
     expect(backend.node).toBe(top)
@@ -287,7 +286,7 @@ describe('G25: replacing a node by one that has it below', () => {
     const before = world.serialise()
     await world.main(async (main) => {
       const quiet = await drained(base, top)
-      await expect(setBacking(main, world.graph, quiet, base, top)).rejects.toMatchObject({
+      await expect(setBacking(main, quiet, base, top)).rejects.toMatchObject({
         code: 'EINVAL',
         message: expect.stringMatching(/cycle/),
       })
@@ -311,15 +310,15 @@ describe('G26: a frozen link', () => {
     await world.main(async (main) => {
       const quiet = await drained(top, base, other, overlay)
       const inside = world.serialise()
-      await expect(setBacking(main, world.graph, quiet, top, other)).rejects.toMatchObject(refused)
-      await expect(setBacking(main, world.graph, quiet, top, undefined)).rejects.toMatchObject(refused)
-      await expect(replaceNode(main, world.graph, quiet, base, other)).rejects.toMatchObject(refused)
-      await expect(appendNode(main, world.graph, quiet, overlay, base)).rejects.toMatchObject(refused)
+      await expect(setBacking(main, quiet, top, other)).rejects.toMatchObject(refused)
+      await expect(setBacking(main, quiet, top, undefined)).rejects.toMatchObject(refused)
+      await expect(replaceNode(main, quiet, base, other)).rejects.toMatchObject(refused)
+      await expect(appendNode(main, quiet, overlay, base)).rejects.toMatchObject(refused)
       await expect(
-        reopenNodes(main, world.graph, quiet, [{ node: top, options: { backing: 'other' }, keepOld: true }]),
+        reopenNodes(main, quiet, [{ node: top, options: { backing: 'other' }, keepOld: true }]),
       ).rejects.toMatchObject(refused)
       await expect(
-        reopenNodes(main, world.graph, quiet, [{ node: top, options: { backing: null }, keepOld: true }]),
+        reopenNodes(main, quiet, [{ node: top, options: { backing: null }, keepOld: true }]),
       ).rejects.toMatchObject(refused)
       expect(world.serialise()).toBe(inside)
       quiet.end()
@@ -359,7 +358,7 @@ describe('permissions of an overlay over a shared base', () => {
     expect(pair(a)).toEqual(below)
     await world.main(async (main) => {
       const quiet = await drained(top, a, b)
-      await setBacking(main, world.graph, quiet, top, b)
+      await setBacking(main, quiet, top, b)
       quiet.end()
     })
     expect([pair(a), pair(b)]).toEqual([[], below])
