@@ -217,7 +217,7 @@ export class BlkEngine implements BlkRequestOwner, BlkRunOwner {
   /** A chain that cannot even carry a status goes back with length 0; the queue stays where it is until the reset. */
   private giveBack(request: BlkRequest, queue: SplitVirtqueue, reason: string | undefined): void {
     queue.fault ??= reason
-    if (request.chain.head !== NO_HEAD) queue.push(request.chain.head, 0)
+    if (queue.live && request.chain.head !== NO_HEAD) queue.push(request.chain.head, 0)
     this.release(request)
   }
 

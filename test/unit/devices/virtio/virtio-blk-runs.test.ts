@@ -394,6 +394,18 @@ describe('V17 a reset', () => {
     expect(await machine.works()).toBe(true)
   })
 
+  test('by what was issued before a broken chain: the old ring is not touched', async () => {
+    const machine = numbered()
+    machine.disk.onCall = () => machine.driver.reset()
+    machine.driver.submitRead(0, at(0), 512)
+    machine.driver.queue.publish()
+    machine.offer(machine.chain([{ address: HEADER, length: 8 }], 100))
+    const used = machine.ram.slice(machine.driver.plan.used, machine.driver.plan.end)
+    machine.device.kick(0)
+    expect(machine.ram.slice(machine.driver.plan.used, machine.driver.plan.end)).toEqual(used)
+    expect([machine.device.readStatus(), machine.device.resetReason]).toEqual([0, undefined])
+  })
+
   test('while a fetched request waits for its neighbour: it is not issued any more', async () => {
     const machine = numbered()
     let resets = 0
