@@ -31,8 +31,6 @@ export { Disk, type DiskCall, type DiskParts, type Extent } from './disk/disk.js
 export { type DiskTarget, type OpenDiskOptions, openDiskWith } from './disk/open-disk.js'
 export { readableStream, type StreamRange, writableStream } from './disk/web-streams.js'
 export * from './drivers/index.js'
-// The graph
-export { activate, activateAll, inactivateAll } from './global-state/activation.js'
 export { BlockBackend, type CreateBackendOptions, createBackend } from './global-state/backend.js'
 export {
   chainContains,
@@ -44,9 +42,9 @@ export {
   refuseFrozenChain,
   unfreezeBackingChain,
 } from './global-state/backing-chain.js'
-export * from './global-state/bitmap-content.js'
-export * from './global-state/bitmap-successor.js'
-export { type BitmapAction, type BitmapName, runBitmapTransaction } from './global-state/bitmap-transaction.js'
+export * from './global-state/bitmaps/bitmap-content.js'
+export * from './global-state/bitmaps/bitmap-successor.js'
+export { type BitmapAction, type BitmapName, runBitmapTransaction } from './global-state/bitmaps/bitmap-transaction.js'
 export {
   BDRV_BITMAP_ALLOW_RO,
   BDRV_BITMAP_BUSY,
@@ -68,14 +66,12 @@ export {
   setBitmapPersistence,
   setBitmapReadonly,
   setBitmapSkipStore,
-} from './global-state/bitmaps.js'
-export { closeNode, dropHold } from './global-state/close.js'
+} from './global-state/bitmaps/bitmaps.js'
 export { isSuspended, removeBreakpoint, resumeBreakpoint, setBreakpoint } from './global-state/debug.js'
-export { defaultChildPermissions } from './global-state/default-permissions.js'
 export * from './global-state/describe-graph.js'
 export { DrainAllSection, drainAll } from './global-state/drain-all.js'
 export * from './global-state/driver.js'
-export { BlockGraph, type BlockGraphOptions } from './global-state/graph.js'
+export { defaultChildPermissions } from './global-state/edit/default-permissions.js'
 export {
   addChild,
   appendNode,
@@ -85,22 +81,26 @@ export {
   replaceChild,
   replaceNode,
   setBacking,
-} from './global-state/graph-edit.js'
+} from './global-state/edit/graph-edit.js'
+export { cumulative as cumulativePermissions } from './global-state/edit/permission-update.js'
+export { BlockGraph, type BlockGraphOptions } from './global-state/graph.js'
 export { graphToDot, graphToMermaid } from './global-state/graph-picture.js'
 export { changeBackingFile, hasZeroInit, makeEmpty, probeBlocksizes } from './global-state/image.js'
+// The graph
+export { activate, activateAll, inactivateAll } from './global-state/life/activation.js'
+export { closeNode, dropHold } from './global-state/life/close.js'
+export { openNode } from './global-state/life/open.js'
+export type { OpenSettings } from './global-state/life/open-request.js'
+export { type ReopenRequest, reopenNodes, reopenReadOnly } from './global-state/life/reopen.js'
 export { backendOf, deviceOrNodeName, findNode, lookupNode, rootNodes } from './global-state/lookup.js'
 export type { MainLoop } from './global-state/main-loop.js'
 export { type FoundName, type NamePolicy, plainNamesPolicy, sameFolderPolicy } from './global-state/name-policy.js'
 export { nodeDirname, nodeFilename } from './global-state/node-filename.js'
 export type { BlockReason, EdgeState, NodeState } from './global-state/node-state.js'
 export * from './global-state/op-blockers.js'
-export { openNode } from './global-state/open.js'
-export type { OpenSettings } from './global-state/open-request.js'
-export * from './global-state/option-schema.js'
-export * from './global-state/option-text.js'
-export * from './global-state/options.js'
-export { cumulative as cumulativePermissions } from './global-state/permission-update.js'
-export { type ReopenRequest, reopenNodes, reopenReadOnly } from './global-state/reopen.js'
+export * from './global-state/options/option-schema.js'
+export * from './global-state/options/option-text.js'
+export * from './global-state/options/options.js'
 export { canReplace, nodeToReplace } from './global-state/replaceable.js'
 export { stateOf } from './global-state/state-of.js'
 export { setWriteThreshold, writeThreshold } from './global-state/write-threshold.js'

@@ -1,9 +1,9 @@
 // The `-o` options of a new image: reading the list, listing what there is, and saying what was given.
 
-import { creationSchema } from '../global-state/create-image.js'
 import type { BlockGraph } from '../global-state/graph.js'
-import { parseOptionString } from '../global-state/option-text.js'
-import type { FlatOptions } from '../global-state/options.js'
+import { creationSchema } from '../global-state/life/create-image.js'
+import { parseOptionString } from '../global-state/options/option-text.js'
+import type { FlatOptions } from '../global-state/options/options.js'
 import { registerDrivers } from './drivers.js'
 import { printable, type Tool, ToolError } from './tool.js'
 

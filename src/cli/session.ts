@@ -26,7 +26,7 @@ export class Session {
 
   /** Closes every image, the last opened first; rejects with the first error once all are closed. */
   async close(): Promise<void> {
-    const { closeNode } = await import('../global-state/close.js')
+    const { closeNode } = await import('../global-state/life/close.js')
     const errors: unknown[] = []
     await this.graph.mainLoop(async (main) => {
       for (const image of this.images.splice(0).reverse()) {

@@ -1,6 +1,6 @@
 // Sizes and counts as the tools read and print them.
 
-import { parseSize } from '../global-state/size-text.js'
+import { parseSize } from '../global-state/options/size-text.js'
 import { ToolError } from './tool.js'
 
 /** Bytes of a size argument. The message of the error names it as `what`; `max` is in bytes. */

@@ -9,10 +9,10 @@ import {
   BLK_PERM_WRITE_UNCHANGED,
 } from '../common/permissions.js'
 import { createBackend } from '../global-state/backend.js'
-import { dropHold } from '../global-state/close.js'
 import type { BlockDriver } from '../global-state/driver.js'
 import { BlockGraph, type BlockGraphOptions } from '../global-state/graph.js'
-import { openNode } from '../global-state/open.js'
+import { dropHold } from '../global-state/life/close.js'
+import { openNode } from '../global-state/life/open.js'
 import { Disk, type DiskParts } from './disk.js'
 
 /** How a disk is opened. */

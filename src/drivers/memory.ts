@@ -11,7 +11,7 @@ import {
 } from '../common/request.js'
 import type { Offset } from '../common/units.js'
 import { defineDriver, type OpenedNode } from '../global-state/driver.js'
-import { sizeOption } from '../global-state/option-schema.js'
+import { sizeOption } from '../global-state/options/option-schema.js'
 import type { BlockDriverState } from '../io/block-node.js'
 import type { NodeIo, StatusExtent, TruncateOptions } from '../io/node-io.js'
 import { ChunkStore } from './memory/chunk-store.js'

@@ -8,7 +8,7 @@ import { type Bytes, zeroBytes } from '../common/io-vector.js'
 import { BDRV_REQ_FUA, BDRV_REQ_MAY_UNMAP, BDRV_REQ_NO_FALLBACK, BDRV_REQ_WRITE_UNCHANGED } from '../common/request.js'
 import { GiB, type Offset } from '../common/units.js'
 import { defineDriver } from '../global-state/driver.js'
-import { flagOption, integerOption, type OptionValues, sizeOption } from '../global-state/option-schema.js'
+import { flagOption, integerOption, type OptionValues, sizeOption } from '../global-state/options/option-schema.js'
 import type { BlockDriverState } from '../io/block-node.js'
 import type { Completion, NodeIo, StatusExtent } from '../io/node-io.js'
 

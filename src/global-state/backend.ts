@@ -19,12 +19,12 @@ import { backendWriteZeroes } from '../io/backend/write-zeroes.js'
 import type { BlockStatus } from '../io/block-status.js'
 import { drained } from '../io/drained.js'
 import type { TruncateOptions } from '../io/node-io.js'
-import { applyPlan } from './apply-plan.js'
-import { releaseNode } from './close.js'
+import { applyPlan } from './edit/apply-plan.js'
+import { GraphPlan } from './edit/plan.js'
 import type { BlockGraph } from './graph.js'
+import { releaseNode } from './life/close.js'
 import type { MainLoop } from './main-loop.js'
 import { EdgeState, type NodeState } from './node-state.js'
-import { GraphPlan } from './plan.js'
 
 /** How a backend is made. */
 export interface CreateBackendOptions extends Omit<BackendRootOptions, 'name' | 'environment'> {

@@ -12,7 +12,7 @@ import type { Offset } from '../common/units.js'
 import type { BlockChild, BlockDriverState } from '../io/block-node.js'
 import type { IoEnvironment } from '../io/environment.js'
 import type { Completion, MaybePromise, NodeIo } from '../io/node-io.js'
-import type { OptionSchema, OptionValues } from './option-schema.js'
+import type { OptionSchema, OptionValues } from './options/option-schema.js'
 
 /** What `open` may ask of the graph. Valid until `open` settles. */
 export interface OpenContext {

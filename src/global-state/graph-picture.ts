@@ -4,7 +4,7 @@
 import type { DriverKind } from '../common/child-role.js'
 import type { PermissionName } from '../common/permissions.js'
 import type { EdgeDescription, GraphDescription, NodeDescription, RootDescription } from './describe-graph.js'
-import { formatSize } from './size-text.js'
+import { formatSize } from './options/size-text.js'
 
 /** One letter per permission in pictures. */
 const LETTERS: Record<PermissionName, string> = {

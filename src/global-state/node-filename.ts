@@ -4,9 +4,9 @@
 import { BDRV_CHILD_PRIMARY } from '../common/child-role.js'
 import { filterOrCowChild } from '../io/block-node.js'
 import type { EdgeState, NodeState } from './node-state.js'
-import { readOptions } from './option-schema.js'
-import { formatJsonFilename } from './option-text.js'
-import type { FlatOptions, OptionScalar } from './options.js'
+import { readOptions } from './options/option-schema.js'
+import { formatJsonFilename } from './options/option-text.js'
+import type { FlatOptions, OptionScalar } from './options/options.js'
 
 /** The file name of `node`: plain where possible, else `json:{...}`. */
 export function nodeFilename(node: NodeState): string {

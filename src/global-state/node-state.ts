@@ -15,7 +15,7 @@ import { createRequestState, type RequestState } from '../io/request-state.js'
 import { refreshLength } from '../io/truncate.js'
 import type { BlockDriver } from './driver.js'
 import type { BlockGraph } from './graph.js'
-import type { FlatOptions } from './options.js'
+import type { FlatOptions } from './options/options.js'
 
 /** Why an operation is blocked on a node; compared by identity. */
 export interface BlockReason {

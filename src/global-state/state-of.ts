@@ -3,7 +3,7 @@
 import { BlockError } from '../common/error.js'
 import type { DriverDefinition } from './driver.js'
 import type { NodeState } from './node-state.js'
-import type { OptionSchema } from './option-schema.js'
+import type { OptionSchema } from './options/option-schema.js'
 
 /** The state of `node`, an open node of `driver`; EINVAL for another node. */
 export function stateOf<S extends OptionSchema, State>(node: NodeState, driver: DriverDefinition<S, State>): State {

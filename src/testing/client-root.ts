@@ -3,11 +3,11 @@
 
 import type { ChildRole } from '../common/child-role.js'
 import { BLK_PERM_ALL, type PermissionPair } from '../common/permissions.js'
-import { applyPlan } from '../global-state/apply-plan.js'
+import { applyPlan } from '../global-state/edit/apply-plan.js'
+import { GraphPlan } from '../global-state/edit/plan.js'
 import type { BlockGraph } from '../global-state/graph.js'
 import type { MainLoop } from '../global-state/main-loop.js'
 import type { EdgeState, NodeState } from '../global-state/node-state.js'
-import { GraphPlan } from '../global-state/plan.js'
 import type { BlockChild, ParentHooks } from '../io/block-node.js'
 import { type DrainedSection, drained } from '../io/drained.js'
 import { wakeDrains } from '../io/environment.js'

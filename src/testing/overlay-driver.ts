@@ -8,7 +8,7 @@ import { type Bytes, copyBytes, sliceBytes, zeroBytes } from '../common/io-vecto
 import { BDRV_REQ_MAY_UNMAP, BDRV_REQ_WRITE_UNCHANGED, BDRV_REQ_ZERO_WRITE } from '../common/request.js'
 import { isPowerOfTwo, type Offset } from '../common/units.js'
 import { defineDriver } from '../global-state/driver.js'
-import { integerOption, sizeOption } from '../global-state/option-schema.js'
+import { integerOption, sizeOption } from '../global-state/options/option-schema.js'
 import type { BlockChild } from '../io/block-node.js'
 import type { Completion, NodeIo, StatusExtent } from '../io/node-io.js'
 import { read } from '../io/read.js'

@@ -59,7 +59,7 @@ export const RULES: Readonly<Record<string, Rule>> = {
 }
 
 /** Of global state, drivers see only how a driver is declared. */
-const DECLARATION_OF_DRIVERS = ['src/global-state/driver.ts', 'src/global-state/option-schema.ts']
+const DECLARATION_OF_DRIVERS = ['src/global-state/driver.ts', 'src/global-state/options/option-schema.ts']
 
 /** Optional peers are loaded when they are asked for, never when a module is. */
 const OPTIONAL_PEERS = ['koffi']

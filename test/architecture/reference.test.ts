@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { isErrnoName } from '../../src/common/errno.js'
 import { fileDriver } from '../../src/drivers/file/index.js'
 import { builtinDrivers } from '../../src/drivers/index.js'
-import { GENERIC_OPTIONS } from '../../src/global-state/open-options.js'
+import { GENERIC_OPTIONS } from '../../src/global-state/life/open-options.js'
 import { root } from './source-files.js'
 
 const read = (path: string) => readFileSync(join(root, path), 'utf8')

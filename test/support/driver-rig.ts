@@ -4,12 +4,12 @@ import type { Clock } from '../../src/common/clock.js'
 import { BLK_PERM_ALL, type Permissions } from '../../src/common/permissions.js'
 import { builtinDrivers } from '../../src/drivers/index.js'
 import { type BlockBackend, createBackend } from '../../src/global-state/backend.js'
-import { closeNode } from '../../src/global-state/close.js'
 import type { BlockDriver } from '../../src/global-state/driver.js'
 import { BlockGraph } from '../../src/global-state/graph.js'
+import { closeNode } from '../../src/global-state/life/close.js'
+import { openNode } from '../../src/global-state/life/open.js'
+import type { OpenSettings } from '../../src/global-state/life/open-request.js'
 import type { NodeState } from '../../src/global-state/node-state.js'
-import { openNode } from '../../src/global-state/open.js'
-import type { OpenSettings } from '../../src/global-state/open-request.js'
 
 export interface RigOptions {
   drivers?: readonly BlockDriver[]

@@ -8,7 +8,7 @@ import {
   integerOption,
   sizeOption,
   stringOption,
-} from '../../src/global-state/option-schema.js'
+} from '../../src/global-state/options/option-schema.js'
 import type { NodeIo } from '../../src/io/node-io.js'
 
 declare const io: NodeIo

@@ -2,12 +2,12 @@
 // run.
 
 import { createBackend } from '../../src/global-state/backend.js'
-import { closeNode } from '../../src/global-state/close.js'
+import { replaceNode, setBacking } from '../../src/global-state/edit/graph-edit.js'
 import type { BlockGraph } from '../../src/global-state/graph.js'
-import { replaceNode, setBacking } from '../../src/global-state/graph-edit.js'
+import { closeNode } from '../../src/global-state/life/close.js'
+import { openNode } from '../../src/global-state/life/open.js'
 import { MainLoop } from '../../src/global-state/main-loop.js'
 import type { NodeState } from '../../src/global-state/node-state.js'
-import { openNode } from '../../src/global-state/open.js'
 import type { BlockChild } from '../../src/io/block-node.js'
 import { type DrainedSection, drained } from '../../src/io/drained.js'
 import { read } from '../../src/io/read.js'

@@ -2,7 +2,7 @@
 
 import { stat } from 'node:fs/promises'
 import { errnoMessage } from '../../common/errno.js'
-import { type CreateImageRequest, createPreparedImage, prepareImage } from '../../global-state/create-image.js'
+import { type CreateImageRequest, createPreparedImage, prepareImage } from '../../global-state/life/create-image.js'
 import type { NodeState } from '../../global-state/node-state.js'
 import type { BlockDriverState } from '../../io/block-node.js'
 import { registerDrivers } from '../drivers.js'

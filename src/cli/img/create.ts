@@ -1,6 +1,6 @@
 // create: makes an image file.
 
-import { createPreparedImage, prepareImage } from '../../global-state/create-image.js'
+import { createPreparedImage, prepareImage } from '../../global-state/life/create-image.js'
 import { newCommand, parseCommandLine, repeatedOption } from '../command-line.js'
 import {
   asksForOptions,

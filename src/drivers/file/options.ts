@@ -9,7 +9,7 @@ import {
   type OptionValues,
   sizeOption,
   stringOption,
-} from '../../global-state/option-schema.js'
+} from '../../global-state/options/option-schema.js'
 
 /** How requests reach the host. */
 export const AIO_MODES = ['auto', 'threads', 'native', 'io_uring'] as const

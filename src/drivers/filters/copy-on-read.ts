@@ -8,7 +8,7 @@ import { BLK_PERM_ALL, BLK_PERM_WRITE_UNCHANGED } from '../../common/permissions
 import { BDRV_REQ_COPY_ON_READ, BDRV_REQ_PREFETCH, type RequestFlags } from '../../common/request.js'
 import type { Offset } from '../../common/units.js'
 import { defineDriver, type OpenedNode } from '../../global-state/driver.js'
-import { stringOption } from '../../global-state/option-schema.js'
+import { stringOption } from '../../global-state/options/option-schema.js'
 import { type BlockChild, type BlockDriverState, backingChainNext, skipFilters } from '../../io/block-node.js'
 import { isAllocated, isAllocatedAbove } from '../../io/block-status.js'
 import { read } from '../../io/read.js'

@@ -2,10 +2,10 @@
 
 import { BLK_PERM_ALL, BLK_PERM_CONSISTENT_READ, BLK_PERM_RESIZE, BLK_PERM_WRITE } from '../../common/permissions.js'
 import { type BlockBackend, createBackend } from '../../global-state/backend.js'
-import { closeNode } from '../../global-state/close.js'
 import { BlockGraph } from '../../global-state/graph.js'
+import { closeNode } from '../../global-state/life/close.js'
+import { openNode } from '../../global-state/life/open.js'
 import type { NodeState } from '../../global-state/node-state.js'
-import { openNode } from '../../global-state/open.js'
 import { check, type DriverFixture, type DriverSupports, type FixtureFactory } from './suite.js'
 
 /** A disk under test. */

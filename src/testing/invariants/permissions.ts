@@ -1,9 +1,9 @@
 // Invariants 6 to 10: permissions are a pure function of the graph, and nobody does what others do not allow.
 
 import { BLK_PERM_ALL, BLK_PERM_WRITE, BLK_PERM_WRITE_UNCHANGED, permissionNames } from '../../common/permissions.js'
+import { childPermissions } from '../../global-state/edit/permission-update.js'
+import { GraphPlan } from '../../global-state/edit/plan.js'
 import type { NodeState } from '../../global-state/node-state.js'
-import { childPermissions } from '../../global-state/permission-update.js'
-import { GraphPlan } from '../../global-state/plan.js'
 import { type Invariant, must } from './invariant.js'
 
 /** 6: what one user does, every other one allows. */

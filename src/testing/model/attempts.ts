@@ -2,13 +2,13 @@
 // here, inside the main-loop section, where model and graph agree.
 
 import { BLK_PERM_WRITE, BLK_PERM_WRITE_UNCHANGED } from '../../common/permissions.js'
-import { activateAll, inactivateAll } from '../../global-state/activation.js'
 import { freezeBackingChain, unfreezeBackingChain } from '../../global-state/backing-chain.js'
-import { closeNode } from '../../global-state/close.js'
 import { drainAll } from '../../global-state/drain-all.js'
-import { appendNode, dropFilter, insertNode, replaceNode, setBacking } from '../../global-state/graph-edit.js'
+import { appendNode, dropFilter, insertNode, replaceNode, setBacking } from '../../global-state/edit/graph-edit.js'
+import { activateAll, inactivateAll } from '../../global-state/life/activation.js'
+import { closeNode } from '../../global-state/life/close.js'
+import { reopenNodes } from '../../global-state/life/reopen.js'
 import type { MainLoop } from '../../global-state/main-loop.js'
-import { reopenNodes } from '../../global-state/reopen.js'
 import { drainedNodes } from '../../io/drained.js'
 import type { EditCommand } from './command.js'
 import type { GraphModel, ModelNode } from './graph-model.js'

@@ -2,9 +2,9 @@
 
 import type { ErrnoName } from '../../common/errno.js'
 import { createBackend } from '../../global-state/backend.js'
-import { mergeDirtyBitmap } from '../../global-state/bitmap-content.js'
-import { createDirtyBitmap, findDirtyBitmap, releaseDirtyBitmap } from '../../global-state/bitmaps.js'
-import { openNode } from '../../global-state/open.js'
+import { mergeDirtyBitmap } from '../../global-state/bitmaps/bitmap-content.js'
+import { createDirtyBitmap, findDirtyBitmap, releaseDirtyBitmap } from '../../global-state/bitmaps/bitmaps.js'
+import { openNode } from '../../global-state/life/open.js'
 import type { Attempt } from './attempts.js'
 import type { EditCommand } from './command.js'
 import { MODEL_SECTORS, type ModelEdge, type ModelNode } from './graph-model.js'

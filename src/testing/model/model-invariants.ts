@@ -1,7 +1,7 @@
 // What holds between the graph and its model: the same structure, the same permissions, the same data, and every step of a driver
 // ended (invariants 4, 8, 17 to 19, 25, 26, 31, 32).
 
-import { findDirtyBitmap } from '../../global-state/bitmaps.js'
+import { findDirtyBitmap } from '../../global-state/bitmaps/bitmaps.js'
 import type { NodeState } from '../../global-state/node-state.js'
 import {
   type Invariant,

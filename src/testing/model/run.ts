@@ -1,7 +1,7 @@
 // One run of the model test: commands and scheduler in, nothing out or an error that says what broke and how to see it again.
 
 import { unfreezeBackingChain } from '../../global-state/backing-chain.js'
-import { closeNode } from '../../global-state/close.js'
+import { closeNode } from '../../global-state/life/close.js'
 import { drainedNodes } from '../../io/drained.js'
 import { checkClosed, checkInvariants, must } from '../invariants/index.js'
 import { settleMicrotasks } from '../virtual-clock.js'

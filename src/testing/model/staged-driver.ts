@@ -4,7 +4,7 @@
 import { BlockError } from '../../common/error.js'
 import { type MemoryState, openStore } from '../../drivers/memory.js'
 import { type BlockDriver, defineDriver, type PreparedChange } from '../../global-state/driver.js'
-import { sizeOption, stringOption } from '../../global-state/option-schema.js'
+import { sizeOption, stringOption } from '../../global-state/options/option-schema.js'
 import { type Controller, controlledIo } from '../storage/controlled.js'
 import { ChunkStore } from '../storage/memory-storage.js'
 

@@ -7,7 +7,7 @@ import type { RequestKind } from '../../common/request.js'
 import type { Offset } from '../../common/units.js'
 import { type MemoryState, openStore } from '../../drivers/memory.js'
 import { type BlockDriver, defineDriver, type OpenedNode } from '../../global-state/driver.js'
-import { sizeOption } from '../../global-state/option-schema.js'
+import { sizeOption } from '../../global-state/options/option-schema.js'
 import type { Completion, NodeIo } from '../../io/node-io.js'
 import { ChunkStore } from './memory-storage.js'
 

@@ -5,7 +5,7 @@ import { BlockError } from '../../../src/common/error.js'
 import { createBackend } from '../../../src/global-state/backend.js'
 import { defineDriver } from '../../../src/global-state/driver.js'
 import { BlockGraph } from '../../../src/global-state/graph.js'
-import { openNode } from '../../../src/global-state/open.js'
+import { openNode } from '../../../src/global-state/life/open.js'
 import type { Completion } from '../../../src/io/node-io.js'
 
 interface Disk {

@@ -9,7 +9,7 @@ import { MiB } from '../../../src/common/units.js'
 import { createBackend } from '../../../src/global-state/backend.js'
 import { defineDriver } from '../../../src/global-state/driver.js'
 import { BlockGraph } from '../../../src/global-state/graph.js'
-import { openNode } from '../../../src/global-state/open.js'
+import { openNode } from '../../../src/global-state/life/open.js'
 import type { NodeIo } from '../../../src/io/node-io.js'
 import { recordingTool } from './recording-tool.js'
 

@@ -3,9 +3,9 @@ import { BLK_PERM_ALL, BLK_PERM_WRITE } from '../../../src/common/permissions.js
 import { openDiskWith } from '../../../src/disk/open-disk.js'
 import { builtinDrivers } from '../../../src/drivers/index.js'
 import { createBackend } from '../../../src/global-state/backend.js'
+import { insertNode } from '../../../src/global-state/edit/graph-edit.js'
 import { BlockGraph } from '../../../src/global-state/graph.js'
-import { insertNode } from '../../../src/global-state/graph-edit.js'
-import { openNode } from '../../../src/global-state/open.js'
+import { openNode } from '../../../src/global-state/life/open.js'
 import { drained } from '../../../src/io/drained.js'
 import { counting, refusal } from '../../support/disks.js'
 

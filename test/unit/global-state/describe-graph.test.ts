@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { HBitmap } from '../../../src/common/hbitmap.js'
 import { GiB } from '../../../src/common/units.js'
-import { newBitmap } from '../../../src/global-state/bitmaps.js'
+import { newBitmap } from '../../../src/global-state/bitmaps/bitmaps.js'
 import {
   type DescribableBackend,
   type DescribableEdge,

@@ -2,7 +2,6 @@
 
 import { describe, expect, it } from 'vitest'
 import { BLK_PERM_CONSISTENT_READ, BLK_PERM_WRITE } from '../../../src/common/permissions.js'
-import { activate, activateAll, inactivateAll } from '../../../src/global-state/activation.js'
 import {
   chainContains,
   chainDepth,
@@ -11,6 +10,8 @@ import {
   freezeBackingChain,
   unfreezeBackingChain,
 } from '../../../src/global-state/backing-chain.js'
+import { activate, activateAll, inactivateAll } from '../../../src/global-state/life/activation.js'
+import { type ReopenRequest, reopenNodes, reopenReadOnly } from '../../../src/global-state/life/reopen.js'
 import { backendOf, deviceOrNodeName, findNode, lookupNode, rootNodes } from '../../../src/global-state/lookup.js'
 import { exactFilename, nodeFilename } from '../../../src/global-state/node-filename.js'
 import {
@@ -21,7 +22,6 @@ import {
   unblockAllOps,
   unblockOp,
 } from '../../../src/global-state/op-blockers.js'
-import { type ReopenRequest, reopenNodes, reopenReadOnly } from '../../../src/global-state/reopen.js'
 import { canReplace, nodeToReplace } from '../../../src/global-state/replaceable.js'
 import { drainedNodes } from '../../../src/io/drained.js'
 import { StageLog, stagedDriver } from '../../../src/testing/model/staged-driver.js'

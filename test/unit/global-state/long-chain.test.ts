@@ -9,7 +9,7 @@ import {
 } from '../../../src/global-state/backing-chain.js'
 import { describeGraph } from '../../../src/global-state/describe-graph.js'
 import { drainAll } from '../../../src/global-state/drain-all.js'
-import { openNode } from '../../../src/global-state/open.js'
+import { openNode } from '../../../src/global-state/life/open.js'
 import { drained } from '../../../src/io/drained.js'
 import { GraphWorld } from '../../support/graph-world.js'
 

@@ -3,9 +3,9 @@
 import { expect, it } from 'vitest'
 import { BLK_PERM_CONSISTENT_READ } from '../../../src/common/permissions.js'
 import { createBackend } from '../../../src/global-state/backend.js'
-import { closeNode } from '../../../src/global-state/close.js'
-import { setBacking } from '../../../src/global-state/graph-edit.js'
-import { openNode } from '../../../src/global-state/open.js'
+import { setBacking } from '../../../src/global-state/edit/graph-edit.js'
+import { closeNode } from '../../../src/global-state/life/close.js'
+import { openNode } from '../../../src/global-state/life/open.js'
 import { drained } from '../../../src/io/drained.js'
 import { GraphWorld, READ_WRITE } from '../../support/graph-world.js'
 

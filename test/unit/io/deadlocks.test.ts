@@ -2,11 +2,11 @@
 // without it whoever waits too long is told who holds what.
 
 import { describe, expect, it } from 'vitest'
-import { closeNode } from '../../../src/global-state/close.js'
 import { drainAll } from '../../../src/global-state/drain-all.js'
-import { setBacking } from '../../../src/global-state/graph-edit.js'
+import { setBacking } from '../../../src/global-state/edit/graph-edit.js'
+import { closeNode } from '../../../src/global-state/life/close.js'
+import { openNode } from '../../../src/global-state/life/open.js'
 import { MainLoop } from '../../../src/global-state/main-loop.js'
-import { openNode } from '../../../src/global-state/open.js'
 import { drained, drainedNodes, withDrained } from '../../../src/io/drained.js'
 import { createContextTracker } from '../../../src/platform/async-context.js'
 import { ClientRoot } from '../../../src/testing/client-root.js'

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { HBitmap } from '../../../src/common/hbitmap.js'
-import { newBitmap } from '../../../src/global-state/bitmaps.js'
+import { newBitmap } from '../../../src/global-state/bitmaps/bitmaps.js'
 import {
   dirtyAreas,
   dirtyBitmapInfo,

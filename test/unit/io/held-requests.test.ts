@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest'
 import { BDRV_CHILD_FILTERED, BDRV_CHILD_PRIMARY } from '../../../src/common/child-role.js'
 import { forward } from '../../../src/drivers/filters/forward.js'
-import { createDirtyBitmap } from '../../../src/global-state/bitmaps.js'
+import { createDirtyBitmap } from '../../../src/global-state/bitmaps/bitmaps.js'
 import { type BlockDriver, defineDriver } from '../../../src/global-state/driver.js'
 import { submit } from '../../../src/io/backend/submit.js'
 import type { BlockChild } from '../../../src/io/block-node.js'

@@ -11,7 +11,7 @@ import {
   type OptionField,
   type OptionValues,
   sizeOption,
-} from '../../../global-state/option-schema.js'
+} from '../../../global-state/options/option-schema.js'
 import type { InjectErrorRule, SetStateRule } from './debug-state.js'
 import { BLKDEBUG_EVENTS, BLKDEBUG_IO_TYPES } from './events.js'
 

@@ -2,17 +2,17 @@
 
 import { describe, expect, it } from 'vitest'
 import { BDRV_CHILD_COW } from '../../../../src/common/child-role.js'
-import { applyPlan } from '../../../../src/global-state/apply-plan.js'
-import { closeNode } from '../../../../src/global-state/close.js'
 import { drainAll } from '../../../../src/global-state/drain-all.js'
+import { applyPlan } from '../../../../src/global-state/edit/apply-plan.js'
 import {
   appendNode,
   dropFilter,
   insertNode,
   replaceChild,
   setBacking,
-} from '../../../../src/global-state/graph-edit.js'
-import { GraphPlan } from '../../../../src/global-state/plan.js'
+} from '../../../../src/global-state/edit/graph-edit.js'
+import { GraphPlan } from '../../../../src/global-state/edit/plan.js'
+import { closeNode } from '../../../../src/global-state/life/close.js'
 import { drained } from '../../../../src/io/drained.js'
 import { ClientRoot } from '../../../../src/testing/client-root.js'
 import { GraphWorld, stateOfPromise } from '../../../support/graph-world.js'

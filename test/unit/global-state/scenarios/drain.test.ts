@@ -1,12 +1,12 @@
 // Drain scenarios of the threat list: counters, nesting, and edges that change while something is drained.
 
 import { describe, expect, it } from 'vitest'
-import { applyPlan } from '../../../../src/global-state/apply-plan.js'
-import { closeNode } from '../../../../src/global-state/close.js'
 import { drainAll } from '../../../../src/global-state/drain-all.js'
-import { replaceChild, replaceNode, setBacking } from '../../../../src/global-state/graph-edit.js'
-import { openNode } from '../../../../src/global-state/open.js'
-import { GraphPlan } from '../../../../src/global-state/plan.js'
+import { applyPlan } from '../../../../src/global-state/edit/apply-plan.js'
+import { replaceChild, replaceNode, setBacking } from '../../../../src/global-state/edit/graph-edit.js'
+import { GraphPlan } from '../../../../src/global-state/edit/plan.js'
+import { closeNode } from '../../../../src/global-state/life/close.js'
+import { openNode } from '../../../../src/global-state/life/open.js'
 import { drained, endQuiesce } from '../../../../src/io/drained.js'
 import { ClientRoot } from '../../../../src/testing/client-root.js'
 import { GraphWorld, stateOfPromise } from '../../../support/graph-world.js'

@@ -9,11 +9,11 @@ import {
   freezeBackingChain,
   unfreezeBackingChain,
 } from '../../../../src/global-state/backing-chain.js'
-import { createDirtyBitmap } from '../../../../src/global-state/bitmaps.js'
-import { closeNode } from '../../../../src/global-state/close.js'
+import { createDirtyBitmap } from '../../../../src/global-state/bitmaps/bitmaps.js'
 import { drainAll } from '../../../../src/global-state/drain-all.js'
-import { dropFilter, insertNode, replaceNode, setBacking } from '../../../../src/global-state/graph-edit.js'
-import { reopenReadOnly } from '../../../../src/global-state/reopen.js'
+import { dropFilter, insertNode, replaceNode, setBacking } from '../../../../src/global-state/edit/graph-edit.js'
+import { closeNode } from '../../../../src/global-state/life/close.js'
+import { reopenReadOnly } from '../../../../src/global-state/life/reopen.js'
 import { dirtyAreas, resetDirtyRange } from '../../../../src/io/dirty-bitmap.js'
 import { drained, drainedNodes } from '../../../../src/io/drained.js'
 import { ClientRoot } from '../../../../src/testing/client-root.js'

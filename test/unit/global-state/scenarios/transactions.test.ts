@@ -10,12 +10,18 @@ import {
   BLK_PERM_WRITE_UNCHANGED,
 } from '../../../../src/common/permissions.js'
 import { forward } from '../../../../src/drivers/filters/forward.js'
-import { applyPlan } from '../../../../src/global-state/apply-plan.js'
 import { freezeBackingChain, unfreezeBackingChain } from '../../../../src/global-state/backing-chain.js'
 import { type BlockDriver, defineDriver } from '../../../../src/global-state/driver.js'
-import { appendNode, dropFilter, insertNode, replaceNode, setBacking } from '../../../../src/global-state/graph-edit.js'
-import { GraphPlan } from '../../../../src/global-state/plan.js'
-import { reopenNodes } from '../../../../src/global-state/reopen.js'
+import { applyPlan } from '../../../../src/global-state/edit/apply-plan.js'
+import {
+  appendNode,
+  dropFilter,
+  insertNode,
+  replaceNode,
+  setBacking,
+} from '../../../../src/global-state/edit/graph-edit.js'
+import { GraphPlan } from '../../../../src/global-state/edit/plan.js'
+import { reopenNodes } from '../../../../src/global-state/life/reopen.js'
 import { drained } from '../../../../src/io/drained.js'
 import { read } from '../../../../src/io/read.js'
 import { ClientRoot } from '../../../../src/testing/client-root.js'

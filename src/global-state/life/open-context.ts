@@ -1,0 +1,162 @@
+// What a driver's `open` may ask of the graph: its children, and a fall back to read-only.
+
+import { assert } from '../../common/assert.js'
+import { BDRV_CHILD_COW, type ChildRole } from '../../common/child-role.js'
+import type { ErrnoName } from '../../common/errno.js'
+import { BlockError } from '../../common/error.js'
+import {
+  BDRV_O_ALLOW_RDWR,
+  BDRV_O_AUTO_RDONLY,
+  BDRV_O_NO_BACKING,
+  BDRV_O_RDWR,
+  type OpenFlags,
+} from '../../common/open-flags.js'
+import type { IoEnvironment } from '../../io/environment.js'
+import type { BlockDriver, OpenContext } from '../driver.js'
+import { applyPlan } from '../edit/apply-plan.js'
+import { GraphPlan } from '../edit/plan.js'
+import type { EdgeState, NodeState } from '../node-state.js'
+import { type FlatOptions, flattenOptions, splitChild } from '../options/options.js'
+import { releaseNode } from './close.js'
+import type { OpenRequest } from './open-request.js'
+
+/** The context of one node being opened. Dead once `open` has settled. */
+export class OpenNodeContext implements OpenContext {
+  readonly #request: OpenRequest
+  readonly #node: NodeState
+  #rest: FlatOptions
+  #probedFile: NodeState | undefined
+  #live = true
+
+  constructor(request: OpenRequest, node: NodeState, rest: FlatOptions, probedFile: NodeState | undefined) {
+    this.#request = request
+    this.#node = node
+    this.#rest = rest
+    this.#probedFile = probedFile
+    if (rest.backing === null) node.openFlags |= BDRV_O_NO_BACKING
+  }
+
+  get nodeName(): string {
+    return this.#node.nodeName
+  }
+
+  get environment(): IoEnvironment {
+    return this.#request.graph.environment
+  }
+
+  get openFlags(): OpenFlags {
+    return this.#node.openFlags
+  }
+
+  get readOnly(): boolean {
+    return this.#node.readOnly
+  }
+
+  get node(): NodeState {
+    return this.#node
+  }
+
+  get probed(): boolean {
+    return this.#node.probed
+  }
+
+  get drivers(): readonly BlockDriver[] {
+    return this.#request.graph.registry.list()
+  }
+
+  get signal(): AbortSignal | undefined {
+    return this.#request.settings.signal
+  }
+
+  applyAutoReadOnly(code: ErrnoName, message: string): void {
+    const node = this.#node
+    if (node.readOnly) return
+    if ((node.openFlags & BDRV_O_AUTO_RDONLY) === 0)
+      throw new BlockError(code, message, { node: node.nodeName, op: 'open' })
+    node.openFlags &= ~(BDRV_O_RDWR | BDRV_O_ALLOW_RDWR)
+    node.options = { ...node.options, 'read-only': true }
+  }
+
+  childOption(name: string): 'given' | 'none' | 'absent' {
+    if (name === 'file' && this.#probedFile !== undefined) return 'given'
+    const { child, reference } = splitChild(this.#rest, name)
+    if (reference === null) return 'none'
+    return reference !== undefined || Object.keys(child).length > 0 ? 'given' : 'absent'
+  }
+
+  hasChild(name: string): boolean {
+    return this.childOption(name) === 'given'
+  }
+
+  async child(name: string, role: ChildRole, defaults: Record<string, unknown> = {}): Promise<EdgeState> {
+    assert(this.#live, `child '${name}' asked for after open had settled`)
+    const { node, inline } = await this.#childNode(name, role, defaults)
+    const { main, call } = this.#request
+    try {
+      const plan = new GraphPlan()
+      const edge = plan.attach(this.#node, node, name, role)
+      await applyPlan(call, plan, undefined, 'open')
+      if (inline) node.inheritsFrom = this.#node
+      return edge
+    } catch (thrown) {
+      await releaseNode(main, node, call)
+      throw thrown
+    }
+  }
+
+  notice(message: string): void {
+    this.environment.trace.emit('notice', { node: this.nodeName, message })
+  }
+
+  /** EINVAL where options are left that nobody took, naming driver and option. */
+  refuseLeftovers(): void {
+    this.close()
+    const [left] = Object.entries(this.#rest)
+      .filter(([key, value]) => !(key === 'backing' && value === null && this.#node.driver.supportsBacking))
+      .map(([key]) => key)
+    if (left === undefined) return
+    const { driver, nodeName } = this.#node
+    throw new BlockError('EINVAL', `${driver.kind} driver '${driver.name}' does not support the option '${left}'`, {
+      node: nodeName,
+      op: 'open',
+    })
+  }
+
+  /** Ends the context. */
+  close(): void {
+    this.#live = false
+  }
+
+  async #childNode(
+    name: string,
+    role: ChildRole,
+    defaults: Record<string, unknown>,
+  ): Promise<{ node: NodeState; inline: boolean }> {
+    const { graph } = this.#request
+    if (name === 'file' && this.#probedFile !== undefined) {
+      const node = this.#probedFile
+      this.#probedFile = undefined
+      this.#rest = splitChild(this.#rest, name).own
+      return { node, inline: true }
+    }
+    const split = splitChild(this.#rest, name)
+    this.#rest = split.own
+    if (typeof split.reference === 'string') return { node: graph.node(split.reference), inline: false }
+    const options = { ...flattenOptions(defaults), ...split.child }
+    if (Object.keys(options).length === 0) {
+      throw new BlockError('EINVAL', `driver '${this.#node.driver.name}' needs a child '${name}'`, {
+        node: this.nodeName,
+        op: 'open',
+      })
+    }
+    return { node: await this.#open(options, role), inline: true }
+  }
+
+  #open(options: FlatOptions, role: ChildRole): Promise<NodeState> {
+    const { parentFlags, parentOptions } = { parentFlags: this.#node.openFlags, parentOptions: this.#node.options }
+    const settings =
+      (role & BDRV_CHILD_COW) !== 0 ? { ...this.#request.settings, probe: false } : this.#request.settings
+    const request = { ...this.#request, settings, depth: this.#request.depth + 1, deferPermissions: false }
+    return request.open(request, options, { parentKind: this.#node.driver.kind, parentFlags, parentOptions, role })
+  }
+}
