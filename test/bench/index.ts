@@ -3,7 +3,7 @@
 // a target is missed.
 
 import { mkdtempSync, writeFileSync } from 'node:fs'
-import { cpus } from 'node:os'
+import { cpus, loadavg } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { aloneCases } from './cases/alone.js'
@@ -37,8 +37,14 @@ const description: RunDescription = {
   cpus: cpus().length,
   rounds,
   pageCacheFileMiB: FILE_MIB,
+  loadAverage: loadavg()[0] ?? 0,
 }
 console.log(`Node ${description.node}, ${description.peer}, ${description.cpus} cores, ${rounds} rounds`)
+if (description.loadAverage > 0.5) {
+  console.log(
+    `The machine is not quiet (load ${description.loadAverage.toFixed(1)}): who uses two threads suffers most.`,
+  )
+}
 
 const folder = mkdtempSync(join(values.folder, 'data-'))
 process.once('exit', () => removeTestFile(folder))

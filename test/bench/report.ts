@@ -9,6 +9,8 @@ export interface RunDescription {
   cpus: number
   rounds: number
   pageCacheFileMiB: number
+  /** Of the last minute, when the run began: what other programs took. */
+  loadAverage: number
 }
 
 /** A table in columns. */
@@ -71,7 +73,10 @@ function targetText(target: Target | undefined, unit: string): string {
 function detailText({ ours, peer, unit, note }: Result): string {
   if (note !== undefined) return note
   if (ours === undefined) return ''
-  if (peer !== undefined) return `${thousands(ours.median)}/s, ${thousands(peer.median)}/s`
+  if (peer !== undefined) {
+    const best = figureText(ours.max / peer.max, 'x')
+    return `${thousands(ours.median)}/s, ${thousands(peer.median)}/s; best of each ${best}`
+  }
   return `${figureText(ours.min, unit)} to ${figureText(ours.max, unit)}`
 }
 

@@ -103,7 +103,7 @@ test('one batch, answered at once: as a flat disk that does one after the other,
   const bad = fc.array(fc.nat(63), { maxLength: 2 })
   await fc.assert(
     fc.asyncProperty(
-      fc.array(neighbour, { minLength: 1, maxLength: 40 }),
+      fc.array(neighbour, { minLength: 1, maxLength: 40, size: 'max' }),
       limits,
       bad,
       async (list, bounds, sectors) => {
@@ -133,7 +133,7 @@ test('one batch, answered at once: as a flat disk that does one after the other,
 test('answered later in any order, some with errors: each request ends once, a bad one alone', async () => {
   const order = fc.infiniteStream(fc.nat())
   const bad = fc.array(fc.nat(63), { maxLength: 2 })
-  const traffic = fc.array(neighbour, { minLength: 1, maxLength: 40 })
+  const traffic = fc.array(neighbour, { minLength: 1, maxLength: 40, size: 'max' })
   await fc.assert(
     fc.asyncProperty(traffic, limits, bad, order, async (list, bounds, sectors, next) => {
       const machine = machineFor(bounds)

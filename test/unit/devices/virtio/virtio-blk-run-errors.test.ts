@@ -93,6 +93,29 @@ describe('an error in a run', () => {
     expect(await machine.works()).toBe(true)
   })
 
+  test('stop: a section that begins while the parked are issued again waits for all of them', async () => {
+    const machine = numbered({ disk: { onError: 'stop' } })
+    machine.disk.fault = () => new BlockError('EIO', 'no')
+    write(machine, 0, 2)
+    await machine.run()
+    let open: { end(): void } | undefined
+    const stop = machine.disk.root.environment.trace.listen((name) => {
+      if (name !== 'io-error') return
+      stop()
+      machine.disk.held = []
+      void drained(machine.disk.node).then((section) => {
+        open = section
+      })
+    })
+    machine.device.resume()
+    await machine.settle()
+    expect([machine.disk.held?.length, open]).toEqual([1, undefined])
+    machine.disk.held?.[0]?.settle()
+    await machine.settle()
+    expect([machine.device.parkedRequests, open !== undefined]).toEqual([1, true])
+    open?.end()
+  })
+
   test('ignore: all is told to be well, each part asked for by itself', async () => {
     const machine = numbered({ disk: { onError: 'ignore' } })
     machine.disk.fault = bad(1)

@@ -97,6 +97,14 @@ describe('limits', () => {
     expect(shapes(machine)).toEqual(calls)
   })
 
+  test('maxIov counts no headers of writes', async () => {
+    const machine = numbered()
+    machine.disk.node.state.limits = { ...defaultLimits(), maxIov: 3 }
+    write(machine, 0, 7)
+    expect((await machine.run()).every(({ status }) => status === 0)).toBe(true)
+    expect(shapes(machine)).toEqual(['write 0+3', 'write 3+3', 'write 6+1'])
+  })
+
   test('buffers are counted as they are, without header and status', async () => {
     const machine = numbered()
     machine.disk.node.state.limits = { ...defaultLimits(), maxIov: 4 }
@@ -158,6 +166,17 @@ describe('what is not joined', () => {
       'write 9+1',
     ])
     expect(machine.disk.root.accounting.write.merged).toBe(1)
+  })
+
+  test('sectors that differ by 2^32 and one', async () => {
+    const machine = numbered()
+    machine.disk.node.state.length = 2 ** 42
+    machine.disk.root.client?.resized?.(2 ** 42)
+    machine.driver.submitRead(0, at(0), 512)
+    machine.driver.submitRead(2 ** 32 + 1, at(1), 512)
+    machine.driver.submitRead(2 ** 32 + 2, at(2), 512)
+    await machine.run()
+    expect(shapes(machine)).toEqual(['read 0+1', 'read 4294967297+2'])
   })
 
   test('a neighbour that breaks a rule fails alone', async () => {
