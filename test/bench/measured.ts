@@ -10,8 +10,6 @@ export interface Measure {
   name: string
   unit: string
   target?: Target
-  /** The median of the rounds, or the best (lowest) of them where other programs of the machine can only add. */
-  take?: 'median' | 'best'
 }
 
 /** A worker and what to take of it. */
@@ -33,8 +31,8 @@ export async function runMeasured(measured: MeasuredCase, rounds: number): Promi
 }
 
 function resultOf(group: string, measure: Measure, ours: Samples): Result {
-  const { name, unit, target, take = 'median' } = measure
-  const figure = take === 'best' ? ours.min : ours.median
+  const { name, unit, target } = measure
+  const figure = ours.median
   const result: Result = { group, name, figure, unit, verdict: judge(figure, target), ours }
   return target === undefined ? result : { ...result, target }
 }

@@ -16,7 +16,7 @@ import type { BlockDriver, OpenContext } from '../driver.js'
 import { applyPlan } from '../edit/apply-plan.js'
 import { GraphPlan } from '../edit/plan.js'
 import type { EdgeState, NodeState } from '../node-state.js'
-import { type FlatOptions, flattenOptions, splitChild } from '../options/options.js'
+import { type FlatOptions, flattenOptions, mentionsChild, splitChild } from '../options/options.js'
 import { releaseNode } from './close.js'
 import type { OpenRequest } from './open-request.js'
 
@@ -79,9 +79,7 @@ export class OpenNodeContext implements OpenContext {
 
   childOption(name: string): 'given' | 'none' | 'absent' {
     if (name === 'file' && this.#probedFile !== undefined) return 'given'
-    const { child, reference } = splitChild(this.#rest, name)
-    if (reference === null) return 'none'
-    return reference !== undefined || Object.keys(child).length > 0 ? 'given' : 'absent'
+    return mentionsChild(this.#rest, name)
   }
 
   hasChild(name: string): boolean {

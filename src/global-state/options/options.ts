@@ -90,6 +90,14 @@ export function splitChild(flat: FlatOptions, childName: string): ChildOptions {
   return { own, child, reference }
 }
 
+/** Whether options say anything of a child: options for it or a node's name (`given`), `null` (`none`), or nothing. */
+export function mentionsChild(flat: FlatOptions, childName: string): 'given' | 'none' | 'absent' {
+  if (Object.hasOwn(flat, childName)) return flat[childName] === null ? 'none' : 'given'
+  const prefix = `${childName}.`
+  for (const key in flat) if (key.startsWith(prefix)) return 'given'
+  return 'absent'
+}
+
 function put(flat: Record<string, OptionScalar>, key: string, value: OptionScalar): void {
   checkKey(key)
   if (Object.hasOwn(flat, key)) throw invalid(`option ${quoteOutside(key)} is given twice`)

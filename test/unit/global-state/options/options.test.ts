@@ -11,6 +11,7 @@ import {
 import {
   flattenOptions,
   MAX_OPTION_DEPTH,
+  mentionsChild,
   nestOptions,
   splitChild,
 } from '../../../../src/global-state/options/options.js'
@@ -104,6 +105,17 @@ describe('flattenOptions and nestOptions', () => {
     expect(Object.keys(nestOptions(flat))).toEqual(['backing'])
     for (let depth = 1000; depth < MAX_OPTION_DEPTH; depth++) chain = { backing: chain }
     refused(() => flattenOptions(chain))
+  })
+})
+
+describe('mentionsChild', () => {
+  it.each([
+    [{ 'file.filename': 'x' }, 'given'],
+    [{ file: 'node0' }, 'given'],
+    [{ file: null }, 'none'],
+    [{ 'files.0': 'x', size: 1 }, 'absent'],
+  ] as const)('says of %j that the child is %s', (flat, answer) => {
+    expect(mentionsChild(flat, 'file')).toBe(answer)
   })
 })
 
