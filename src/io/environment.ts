@@ -18,6 +18,8 @@ export interface IoEnvironment {
   readonly tracker: ContextTracker | undefined
   /** `clock.now()` as of a recent turn; requests are stamped with it, since a clock read costs more than a request. */
   coarseNow: number
+  /** Requests stamped since the clock was read. */
+  stamped: number
   readonly drainWaiters: Set<DrainWaiter>
 }
 
@@ -38,6 +40,7 @@ export function createEnvironment(options: EnvironmentOptions = {}): IoEnvironme
     stallAfterMs: options.stallAfterMs ?? 5000,
     tracker: options.tracker,
     coarseNow: clock.now(),
+    stamped: 0,
     drainWaiters: new Set(),
   }
 }
@@ -45,4 +48,20 @@ export function createEnvironment(options: EnvironmentOptions = {}): IoEnvironme
 /** Lets everybody who waits for a drained section look again. */
 export function wakeDrains(environment: IoEnvironment): void {
   for (const waiter of environment.drainWaiters) waiter.wake()
+}
+
+/** Requests that may share one reading of the clock. */
+const STAMPS_PER_READING = 64
+
+/**
+ * The time for the stamp of a request that begins: read anew where nothing else is in flight at its node (`alone`), and after
+ * so many requests, so that a stamp is old neither after a pause nor under a steady load.
+ */
+export function stampTime(environment: IoEnvironment, alone: boolean): number {
+  if (alone || ++environment.stamped >= STAMPS_PER_READING) {
+    environment.stamped = 0
+    environment.coarseNow = environment.clock.now()
+  }
+  // Whole milliseconds: a fraction would be a box of its own on the heap.
+  return Math.floor(environment.coarseNow)
 }

@@ -4,7 +4,7 @@
 import type { Bytes } from '../../common/io-vector.js'
 import type { RequestKind } from '../../common/request.js'
 import type { Offset } from '../../common/units.js'
-import { wakeDrains } from '../environment.js'
+import { stampTime, wakeDrains } from '../environment.js'
 import { recomputeGates } from '../gates.js'
 import { nodeError } from '../node-error.js'
 import type { RequestIssuer, RequestState, TrackedRequest } from '../request-state.js'
@@ -30,8 +30,7 @@ export function enter(state: RequestState, kind: RequestKind, offset: Offset, by
   request.bytes = bytes
   request.overlapOffset = offset
   request.overlapBytes = bytes
-  // Whole milliseconds: a fraction would be a box of its own on the heap.
-  request.since = Math.floor(state.environment.coarseNow)
+  request.since = stampTime(state.environment, state.inFlight === 0)
   const { first } = state
   request.next = first
   if (first !== undefined) first.previous = request
