@@ -64,7 +64,7 @@ export const mutants = [
   {
     name: 'what drivers prepared is not rolled back',
     file: 'src/global-state/edit/apply-plan.ts',
-    find: '  } catch (thrown) {\n    for (const change of prepared.reverse()) change.abort()\n',
+    find: "  } catch (thrown) {\n    finish(plan, prepared, 'abort')\n",
     replace: '  } catch (thrown) {\n',
   },
   {
@@ -77,8 +77,14 @@ export const mutants = [
   {
     name: 'what another call committed meanwhile is not looked at again',
     file: 'src/global-state/edit/apply-plan.ts',
-    find: 'if (commitsOf(plan) === before) {',
-    replace: 'if (commitsOf(plan) >= before) {',
+    find: 'if (commitsOf(plan) === before && !late) {',
+    replace: 'if (commitsOf(plan) >= before && !late) {',
+  },
+  {
+    name: 'a link frozen while drivers prepare is changed all the same',
+    file: 'src/global-state/edit/apply-plan.ts',
+    find: 'edge.frozen || (kind',
+    replace: '(kind',
   },
   {
     name: 'frozen links are not looked at',

@@ -8,7 +8,7 @@ import {
   BDRV_BLOCK_ZERO,
 } from '../common/block-status.js'
 import { BlockError } from '../common/error.js'
-import type { Bytes } from '../common/io-vector.js'
+import { type Bytes, IoVector } from '../common/io-vector.js'
 import { BDRV_REQUEST_MAX_BYTES } from '../common/limits.js'
 import type { Preallocation } from '../common/option-names.js'
 import { BDRV_REQ_FUA, BDRV_REQ_MAY_UNMAP } from '../common/request.js'
@@ -79,12 +79,14 @@ export class Disk implements AsyncDisposable {
   /** Reads `length` bytes at `offset` into a new buffer, or fills the buffer given. EIO beyond the end. */
   async read(offset: Offset, target: number | Uint8Array, call: DiskCall = {}): Promise<Uint8Array> {
     const into = typeof target === 'number' ? allocate(target) : target
+    if (!(into instanceof Uint8Array)) throw notBytes('read')
     await this.backend.read(offset, into, call)
     return into
   }
 
   /** Writes `data` at `offset`; with `fua` it is durable when the promise resolves. */
   write(offset: Offset, data: Bytes, call: DiskCall & { fua?: boolean } = {}): Promise<void> {
+    if (!(data instanceof Uint8Array || data instanceof IoVector)) return Promise.reject(notBytes('write'))
     return this.backend.write(offset, data, { ...call, flags: call.fua === true ? BDRV_REQ_FUA : 0 })
   }
 
@@ -152,6 +154,11 @@ function allocate(length: number): Uint8Array {
     throw new BlockError('EINVAL', `cannot read ${length} bytes at once`, { op: 'read' })
   }
   return new Uint8Array(length)
+}
+
+/** Code without types may hand in anything. */
+function notBytes(op: string): BlockError {
+  return new BlockError('EINVAL', 'a disk takes bytes: a Uint8Array or an IoVector', { op })
 }
 
 function toExtent(offset: Offset, status: { bits: number; bytes: number; map?: Offset }): Extent {

@@ -109,6 +109,10 @@ export class BlockBackend {
       const plan = new GraphPlan()
       plan.attach(this.root, node, 'root', BDRV_CHILD_FILTERED | BDRV_CHILD_PRIMARY, this.#wish)
       await applyPlan(call, plan, undefined, 'insert')
+      if (!this.root.closed) return
+      // Closed by another call meanwhile, which found no medium to take away.
+      await this.remove(main)
+      throw new BlockError('ENODEV', `${this.root.describe()} is closed`, { op: 'insert' })
     })
   }
 

@@ -46,7 +46,9 @@ export class DrainAllSection extends DrainedSection {
 
 /** Waits until nothing is in flight anywhere in the graph; it stays so until the section is ended. Does not flush. */
 export function drainAll(main: MainLoop, graph: BlockGraph, options: DrainOptions = {}): Promise<DrainAllSection> {
-  return main.call('drainAll', graph.environment, () => DrainAllSection.beginAll(graph, options))
+  return main.call('drainAll', graph.environment, (call) =>
+    DrainAllSection.beginAll(graph, { signal: call.signal, ...options }),
+  )
 }
 
 /** Nodes may come and go during the wait, so it is over only when a look at all present ones finds them idle. */

@@ -24,11 +24,12 @@ export interface OpenContext {
   readonly readOnly: boolean
   /** Falls back to read-only where `auto-read-only` allows; otherwise throws `code`. */
   applyAutoReadOnly(code: ErrnoName, message: string): void
-  /** Whether the child's options name something (a definition, a reference, or null). */
+  /** Whether the child's options name something: a definition or a reference. `null` names nothing. */
   hasChild(name: string): boolean
   /**
    * Opens (or references) the child whose options stand under `name`, and attaches it. Rejects with EINVAL where there is
-   * none. `filename` and `options` apply where the user gave none, as for names found in an image.
+   * none, or null. `defaults` apply where the user says nothing else. A `filename` among them counts as found in the image:
+   * it is taken from the image's folder, and only where the graph's `namePolicy` allows it. EACCES where it does not.
    */
   child(name: string, role: ChildRole, defaults?: Record<string, unknown>): Promise<BlockChild>
   /**

@@ -147,7 +147,12 @@ async function ownStatus(
   const start = alignDown(offset, alignment)
   const extent = await askLayer(node, start, alignUp(offset + bytes, alignment) - start, mode)
   const shift = offset - start
-  const status: BlockStatus = { bits: extent.bits, bytes: Math.min(extent.bytes - shift, bytes), depth: 0 }
+  // An extent that ends with the node, or did when it was remembered, may end within a unit.
+  const status: BlockStatus = {
+    bits: extent.bits,
+    bytes: Math.min(alignUp(extent.bytes, alignment) - shift, bytes),
+    depth: 0,
+  }
   // A driver that names no file means its own node.
   if (extent.file !== undefined) status.file = extent.file
   else if ((extent.bits & BDRV_BLOCK_OFFSET_VALID) !== 0) status.file = node

@@ -3,13 +3,20 @@
 // and writes, and does not ask again.
 
 import { BlockError } from '../common/error.js'
-import { BDRV_REQ_NO_FALLBACK, BDRV_REQ_NO_WAIT, BDRV_REQ_ZERO_WRITE, type RequestFlags } from '../common/request.js'
+import {
+  BDRV_REQ_FUA,
+  BDRV_REQ_NO_FALLBACK,
+  BDRV_REQ_NO_WAIT,
+  BDRV_REQ_ZERO_WRITE,
+  type RequestFlags,
+} from '../common/request.js'
 import type { Offset } from '../common/units.js'
 import type { BlockChild, BlockDriverState } from './block-node.js'
 import { MAX_NESTING, nested, nesting, unwound } from './nesting.js'
 import { nodeError } from './node-error.js'
 import type { CopySource, CopyTarget } from './node-io.js'
 import { checkData, checkWritable, checkWriteFlags } from './stages/check.js'
+import { flushForFua } from './stages/dispatch.js'
 import { prepareWrite } from './stages/prepare.js'
 import { waitForConflicts } from './stages/serialise.js'
 import { settleWrite } from './stages/settle.js'
@@ -88,7 +95,8 @@ export async function copyRangeTo(
   let succeeded = false
   try {
     await prepareWrite(edge, request, flags)
-    await nested(() => node.io.copyRangeTo?.(source, sourceOffset, offset, bytes, flags))
+    await nested(() => node.io.copyRangeTo?.(source, sourceOffset, offset, bytes, flags & ~BDRV_REQ_FUA))
+    if ((flags & BDRV_REQ_FUA) !== 0) await flushForFua(node.state)
     succeeded = true
   } catch (error) {
     throw nodeError(error, node, 'copy-range')

@@ -62,7 +62,10 @@ async function runFlush(node: BlockDriverState): Promise<void> {
     const generation = state.writeGeneration
     await flushDriver(node, generation)
     await settleAll(node.children.filter(isWriting), (child) => nested(() => flushNode(child.node)))
-    state.flushedGeneration = Math.max(generation, state.flushedGeneration)
+    // What NO_FLUSH kept from the disk is still owed, should the node be reopened without it.
+    if ((node.openFlags & BDRV_O_NO_FLUSH) === 0) {
+      state.flushedGeneration = Math.max(generation, state.flushedGeneration)
+    }
   } finally {
     finish()
   }

@@ -5,6 +5,7 @@
 import { assert } from '../common/assert.js'
 import { reportBackground } from './background.js'
 import type { BlockChild, BlockDriverState } from './block-node.js'
+import { wakeDrains } from './environment.js'
 
 /** Raises the counter of each node; parents of those that were at 0 are told to stop, and so on upwards. */
 export function beginQuiesce(nodes: Iterable<BlockDriverState>): void {
@@ -48,6 +49,7 @@ export function edgeLinked(edge: BlockChild): void {
   } else {
     tellEnd(edge, work)
     endQuiesce(work)
+    wakeDrains(edge.node.state.environment)
   }
 }
 
@@ -57,6 +59,8 @@ export function edgeUnlinking(edge: BlockChild): void {
   const work: BlockDriverState[] = []
   tellEnd(edge, work)
   endQuiesce(work)
+  // A parent that goes while busy wakes nobody later: it no longer knows of the drain that waits for it.
+  wakeDrains(edge.node.state.environment)
 }
 
 function tellBegin(edge: BlockChild, work: BlockDriverState[]): void {

@@ -74,7 +74,7 @@ async function awaitLength(node: BlockDriverState, length: Promise<Offset>): Pro
 }
 
 function acceptLength(node: BlockDriverState, length: Offset): void {
-  if (!Number.isSafeInteger(length) || length < 0) {
+  if (!Number.isInteger(length) || length < 0) {
     throw new BlockError('EIO', `the driver says the length is ${String(length)}`, {
       node: node.nodeName,
       op: 'length',
@@ -84,7 +84,10 @@ function acceptLength(node: BlockDriverState, length: Offset): void {
   setLength(node.state, length)
 }
 
-/** Takes the range that comes or goes for this request alone; looks again, since a write may grow the node meanwhile. */
+/**
+ * Takes all from the range that comes or goes on for this request alone: a write behind the new end, or another truncate,
+ * would decide the length as well. Looks again, since a write may grow the node meanwhile.
+ */
 async function claimRange(request: TrackedRequest, length: Offset): Promise<void> {
   const { state } = request
   for (;;) {
@@ -92,7 +95,7 @@ async function claimRange(request: TrackedRequest, length: Offset): Promise<void
     request.offset = Math.min(present, length)
     request.bytes = Math.abs(present - length)
     request.overlapOffset = request.offset
-    request.overlapBytes = request.bytes
+    request.overlapBytes = MAX_LENGTH - request.offset
     makeSerialising(request, state.limits.requestAlignment)
     await waitForConflicts(request)
     if (state.length === present) return
@@ -139,8 +142,7 @@ async function learnLength(node: BlockDriverState, requested: Offset): Promise<v
 
 function checkLength(node: BlockDriverState, length: Offset): void {
   const details = { node: node.nodeName, op: 'truncate' }
-  if (!Number.isSafeInteger(length) || length < 0)
-    throw new BlockError('EINVAL', `${String(length)} is no length`, details)
+  if (!Number.isInteger(length) || length < 0) throw new BlockError('EINVAL', `${String(length)} is no length`, details)
   if (length > MAX_LENGTH)
     throw new BlockError('EFBIG', `a length of ${length} exceeds the largest, ${MAX_LENGTH}`, details)
 }

@@ -57,10 +57,14 @@ async function openAgain(file: OpenFile, writable: boolean, direct: boolean): Pr
   }
   // No /proc here: by name, and only if it still is the same file.
   const fd = await openHostPath(host, path, { writable, direct })
-  const stat = await host.stat(fd)
-  if (stat.inode === identity.inode && stat.device === identity.device) return fd
-  await host.close(fd)
-  throw new BlockError('ESTALE', 'its name stands for another file by now', { node: file.nodeName, op: 'reopen' })
+  try {
+    const stat = await host.stat(fd)
+    if (stat.inode === identity.inode && stat.device === identity.device) return fd
+    throw new BlockError('ESTALE', 'its name stands for another file by now')
+  } catch (thrown) {
+    await host.close(fd)
+    throw toBlockError(thrown, { node: file.nodeName, op: 'reopen' })
+  }
 }
 
 function refuseChangedOptions(file: OpenFile, options: FileOptions, old: FileOptions): void {

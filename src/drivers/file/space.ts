@@ -17,10 +17,12 @@ export async function writeZeroesToFile(
   bytes: number,
   flags: RequestFlags,
 ): Promise<void> {
-  if ((flags & BDRV_REQ_MAY_UNMAP) !== 0 && (await punchHole(file, space, offset, bytes))) return
+  if ((flags & BDRV_REQ_MAY_UNMAP) !== 0 && !isGrowing(file, space, offset, bytes)) {
+    if (await punchHole(file, space, offset, bytes, 'write-zeroes')) return
+  }
   if (await zeroRange(file, space, offset, bytes)) return
   // A hole that is allocated again reads as zeroes too, in two steps.
-  if ((flags & BDRV_REQ_NO_FALLBACK) === 0 && (await punchHole(file, space, offset, bytes))) {
+  if ((flags & BDRV_REQ_NO_FALLBACK) === 0 && (await punchHole(file, space, offset, bytes, 'write-zeroes'))) {
     await hostCall(file, 'write-zeroes', (fd) => space.allocate(fd, offset, bytes))
     return
   }
@@ -29,7 +31,12 @@ export async function writeZeroesToFile(
 
 /** Makes a range a hole. ENOTSUP where the file system has no holes. */
 export async function discardFromFile(file: OpenFile, space: FileSpace, offset: number, bytes: number): Promise<void> {
-  if (!(await punchHole(file, space, offset, bytes))) throw unsupported(file, 'discard')
+  if (!(await punchHole(file, space, offset, bytes, 'discard'))) throw unsupported(file, 'discard')
+}
+
+/** Whether a range ends behind the end of the file: a hole would not move it there. */
+function isGrowing(file: OpenFile, space: FileSpace, offset: number, bytes: number): boolean {
+  return offset + bytes > space.seekEnd(file.descriptor.number)
 }
 
 /** What the file has at `offset`: data or a hole. Without native calls everything is data unless nothing is allocated. */
@@ -102,24 +109,39 @@ function copyOnce(
 }
 
 /** False where the file system cannot. */
-async function punchHole(file: OpenFile, space: FileSpace, offset: number, bytes: number): Promise<boolean> {
+async function punchHole(
+  file: OpenFile,
+  space: FileSpace,
+  offset: number,
+  bytes: number,
+  op: 'discard' | 'write-zeroes',
+): Promise<boolean> {
   if (file.lacksPunchHole) return false
-  file.lacksPunchHole = !(await attempt(file, (fd) => space.punchHole(fd, offset, bytes)))
-  return !file.lacksPunchHole
+  const outcome = await attempt(file, op, (fd) => space.punchHole(fd, offset, bytes))
+  if (outcome === 'lacking') file.lacksPunchHole = true
+  return outcome === 'done'
 }
 
 async function zeroRange(file: OpenFile, space: FileSpace, offset: number, bytes: number): Promise<boolean> {
   if (file.lacksZeroRange) return false
-  file.lacksZeroRange = !(await attempt(file, (fd) => space.zeroRange(fd, offset, bytes)))
-  return !file.lacksZeroRange
+  const outcome = await attempt(file, 'write-zeroes', (fd) => space.zeroRange(fd, offset, bytes))
+  if (outcome === 'lacking') file.lacksZeroRange = true
+  return outcome === 'done'
 }
 
-async function attempt(file: OpenFile, call: (fd: number) => Promise<void>): Promise<boolean> {
+async function attempt(
+  file: OpenFile,
+  op: string,
+  call: (fd: number) => Promise<void>,
+): Promise<'done' | 'refused' | 'lacking'> {
   try {
-    await hostCall(file, 'write-zeroes', call)
-    return true
+    await hostCall(file, op, call)
+    return 'done'
   } catch (error) {
-    if (error instanceof BlockError && (error.code === 'ENOTSUP' || error.code === 'ENOSYS')) return false
+    if (!(error instanceof BlockError)) throw error
+    if (error.code === 'ENOTSUP' || error.code === 'ENOSYS') return 'lacking'
+    // Devices and some file systems do not take this range, since it is not aligned for them; they may take the next.
+    if (error.code === 'EINVAL') return 'refused'
     throw error
   }
 }

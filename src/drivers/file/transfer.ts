@@ -101,7 +101,8 @@ class Transfer implements PoolRequest {
   #advance(error: Error | null, transferred: number): void {
     this.#done += transferred
     const left = this.#bytes.byteLength - this.#done
-    if (error !== null) this.#settle(error)
+    if (isInterruption(error)) this.issue()
+    else if (error !== null) this.#settle(error)
     else if (left === 0) this.#settle(undefined)
     else if (this.#isEnd(transferred)) this.#settleAtEnd(left)
     else {
@@ -141,6 +142,11 @@ class Transfer implements PoolRequest {
     if (thrown === undefined) resolve()
     else reject(fileError(file, writing ? 'write' : 'read', thrown))
   }
+}
+
+/** A signal came before anything was moved; libuv does not try a read again (read(2), EINTR). */
+function isInterruption(error: Error | null): boolean {
+  return error !== null && 'code' in error && error.code === 'EINTR'
 }
 
 /** The segments that are left when `done` bytes of the first ones are. */

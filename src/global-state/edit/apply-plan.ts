@@ -2,13 +2,14 @@
 // the commit is synchronous and cannot fail.
 
 import { assert } from '../../common/assert.js'
-import { childRolesFault } from '../../common/child-role.js'
+import { BDRV_CHILD_FILTERED, childRolesFault } from '../../common/child-role.js'
 import { BlockError, toBlockError } from '../../common/error.js'
 import type { BlockLimits } from '../../common/limits.js'
 import { background, reportBackground } from '../../io/background.js'
 import type { DrainedSection } from '../../io/drained.js'
 import type { IoEnvironment } from '../../io/environment.js'
 import { recomputeGates } from '../../io/gates.js'
+import type { Completion } from '../../io/node-io.js'
 import { refreshLength } from '../../io/truncate.js'
 import type { PreparedChange } from '../driver.js'
 import type { MainLoopCall } from '../main-loop.js'
@@ -37,18 +38,61 @@ export async function applyPlan(
     const update = computePermissions(plan)
     const limits = computeLimits(plan, changedParents(plan))
     const prepared = await prepare(call, plan, update, op)
-    if (commitsOf(plan) === before) {
+    const late = overtaken(plan, quiet)
+    if (commitsOf(plan) === before && !late) {
       commit(plan, update, limits)
-      // Children before parents, as the last prepared is the first to rely on the others.
-      for (const change of prepared.reverse()) change.commit()
+      finish(plan, prepared, 'commit')
       break
     }
     // Another call has changed the graph while drivers prepared: what was computed may not hold any more.
-    for (const change of prepared.reverse()) change.abort()
-    if (plan.outdated) throw new BlockError('EBUSY', 'another call of the same section changed the same links', { op })
+    finish(plan, prepared, 'abort')
+    if (plan.outdated || late) throw new BlockError('EBUSY', 'another call of the same section changed the same links', { op })
   }
-  for (const parent of changedParents(plan))
-    if (parent.driver.kind === 'filter') background(parent, refreshLength(parent))
+  for (const parent of lengthFollowers(plan))
+    background(
+      parent,
+      attempt(() => refreshLength(parent)),
+    )
+}
+
+/** Whether a link was frozen, a node began to close or the section ended while drivers prepared: no commit may follow. */
+function overtaken(plan: GraphPlan, quiet: DrainedSection | undefined): boolean {
+  if (quiet?.ended === true) return true
+  return plan.changes.some(
+    ({ kind, edge }) => edge.frozen || (kind !== 'detach' && plan.targetOf(edge).closing && !plan.unconditional),
+  )
+}
+
+/**
+ * Children before parents, as the last prepared is the first to rely on the others. A driver that throws here breaks its
+ * contract; that must not keep the others from hearing how it ended, so it is reported.
+ */
+function finish(plan: GraphPlan, prepared: PreparedChange[], how: 'commit' | 'abort'): void {
+  const [node] = plan.touched
+  for (const change of prepared.reverse()) {
+    try {
+      change[how]()
+    } catch (thrown) {
+      if (node !== undefined) reportBackground(node, thrown)
+    }
+  }
+}
+
+/** What fails at once fails as a promise would: the plan is committed, and nothing may make it look refused. */
+async function attempt(act: () => Completion): Promise<void> {
+  await act()
+}
+
+/** Nodes that show all of a child and have been given another one: they have its length. */
+function lengthFollowers(plan: GraphPlan): Set<NodeState> {
+  const followers = new Set<NodeState>()
+  for (const { kind, edge } of plan.changes) {
+    const parent = edge.parentNode
+    if (parent?.opened !== true || parent.closed || plan.childrenOf(parent).length === 0) continue
+    if (parent.driver.kind === 'filter' || (kind === 'retarget' && (edge.role & BDRV_CHILD_FILTERED) !== 0))
+      followers.add(parent)
+  }
+  return followers
 }
 
 /** Asks drivers; those that prepared something are told to abort where a later one refuses. */
@@ -68,7 +112,7 @@ async function prepare(
     if (!plan.unconditional) call.resumed()
     return prepared
   } catch (thrown) {
-    for (const change of prepared.reverse()) change.abort()
+    finish(plan, prepared, 'abort')
     throw toBlockError(thrown, { op })
   }
 }

@@ -49,7 +49,12 @@ function unlink(edge: EdgeState): void {
   // Before the root is released: what it held meanwhile has to find no medium.
   if (edge.parent instanceof BackendRoot) edge.parent.edge = undefined
   const parent = edge.parentNode
-  if (parent !== undefined) parent.children = parent.children.filter((other) => other !== edge)
+  if (parent === undefined) return
+  parent.children = parent.children.filter((other) => other !== edge)
+  // With the last link goes what it inherited by: a later link to the same node is a reference.
+  const { node } = edge
+  if (node.inheritsFrom === parent && !parent.children.some((other) => other.node === node))
+    node.inheritsFrom = undefined
 }
 
 function moveParent(edge: EdgeState, from: NodeState, to: NodeState): void {

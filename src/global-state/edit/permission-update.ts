@@ -53,7 +53,9 @@ export function computePermissions(plan: GraphPlan): PermissionUpdate {
     }
     round = next
   }
-  for (const node of sums.keys()) checkNode(plan, node, sums.get(node) ?? NOTHING, permissionsOf)
+  // A plan that nobody may refuse only takes away, or takes back what was just done.
+  for (const node of plan.unconditional ? [] : sums.keys())
+    checkNode(plan, node, sums.get(node) ?? NOTHING, permissionsOf)
   for (const edge of wishes(plan)) edges.set(edge, plan.wishOf(edge))
   return { edges, nodes: topological(plan, sums), sums }
 }

@@ -5,6 +5,7 @@ import { assert } from '../../common/assert.js'
 import type { ChildRole } from '../../common/child-role.js'
 import type { OpenFlags } from '../../common/open-flags.js'
 import type { PermissionPair } from '../../common/permissions.js'
+import { BackendRoot } from '../../io/backend/root.js'
 import type { ParentHooks } from '../../io/block-node.js'
 import type { PreparedChange } from '../driver.js'
 import { EdgeState, type NodeState } from '../node-state.js'
@@ -139,7 +140,10 @@ export class GraphPlan {
   /** Whether another plan has meanwhile changed links that this one is about. */
   get outdated(): boolean {
     for (const change of this.changes) {
-      if (change.kind === 'attach') continue
+      if (change.kind === 'attach') {
+        if (change.edge.parent instanceof BackendRoot && change.edge.parent.edge !== undefined) return true
+        continue
+      }
       if (!change.edge.linked || (change.kind === 'retarget' && change.edge.node !== change.from)) return true
     }
     for (const [node, seen] of this.#seen) {

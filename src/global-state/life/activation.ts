@@ -4,7 +4,7 @@
 import { BlockError, toBlockError } from '../../common/error.js'
 import { BDRV_O_INACTIVE } from '../../common/open-flags.js'
 import { BLK_PERM_WRITE, BLK_PERM_WRITE_UNCHANGED } from '../../common/permissions.js'
-import { drained } from '../../io/drained.js'
+import { drainedNodes } from '../../io/drained.js'
 import { flushNode } from '../../io/flush.js'
 import { refreshLength } from '../../io/truncate.js'
 import { applyPlan } from '../edit/apply-plan.js'
@@ -35,7 +35,8 @@ export function activateAll(main: MainLoop, graph: BlockGraph): Promise<void> {
 export function inactivateAll(main: MainLoop, graph: BlockGraph): Promise<void> {
   return main.call('inactivateAll', graph.environment, async (call) => {
     const nodes = childrenFirst([...graph.nodes.values()]).reverse()
-    const quiet = await drained(...nodes)
+    if (nodes.length === 0) return
+    const quiet = await drainedNodes(nodes, { signal: call.signal })
     const done: NodeState[] = []
     try {
       for (const node of nodes) {
@@ -73,7 +74,13 @@ async function inactivateOne(call: MainLoopCall, node: NodeState): Promise<void>
   }
   if (!node.readOnly) await flushNode(node)
   await node.definition.inactivate?.(node.driverState)
-  await setInactive(call, node, true, 'inactivate')
+  try {
+    await setInactive(call, node, true, 'inactivate')
+  } catch (thrown) {
+    // The driver has let go already, so it takes the image up again.
+    await node.definition.activate?.(node.driverState)
+    throw thrown
+  }
 }
 
 async function setInactive(

@@ -94,8 +94,8 @@ export function createPreparedImage(main: MainLoop, graph: BlockGraph, prepared:
       filename,
       createFile: async (wanted) => {
         const file = await createFile(main, graph, prepared, { ...own.rest, ...wanted })
-        call.resumed()
         files.push(file)
+        call.resumed()
         return file
       },
       signal: call.signal,
@@ -105,7 +105,7 @@ export function createPreparedImage(main: MainLoop, graph: BlockGraph, prepared:
     } catch (thrown) {
       throw thrown instanceof BlockError && thrown.code === 'EFBIG' ? tooLarge(format) : thrown
     } finally {
-      for (const file of files.reverse()) await closeFile(main, file)
+      await closeFiles(main, files)
     }
   })
 }
@@ -226,9 +226,15 @@ async function createFile(
   }
 }
 
-async function closeFile(main: MainLoop, file: OpenFile): Promise<void> {
-  await file.backend.close(main)
-  await closeNode(main, file.node)
+/** Closes every file, the last opened first; then throws the first error. */
+async function closeFiles(main: MainLoop, files: readonly OpenFile[]): Promise<void> {
+  const errors: unknown[] = []
+  for (const { backend, node } of [...files].reverse()) {
+    for (const close of [() => backend.close(main), () => closeNode(main, node)]) {
+      await close().catch((error: unknown) => errors.push(error))
+    }
+  }
+  if (errors.length > 0) throw errors[0]
 }
 
 function cannotCreate(what: 'Format' | 'Protocol', driver: BlockDriver): BlockError {

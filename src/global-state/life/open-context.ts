@@ -3,7 +3,8 @@
 import { assert } from '../../common/assert.js'
 import { BDRV_CHILD_COW, type ChildRole } from '../../common/child-role.js'
 import type { ErrnoName } from '../../common/errno.js'
-import { BlockError } from '../../common/error.js'
+import { BlockError, quoteOutside } from '../../common/error.js'
+import { fullBackingFilename, pathHasProtocol } from '../../common/filename.js'
 import {
   BDRV_O_ALLOW_RDWR,
   BDRV_O_AUTO_RDONLY,
@@ -15,7 +16,10 @@ import type { IoEnvironment } from '../../io/environment.js'
 import type { BlockDriver, OpenContext } from '../driver.js'
 import { applyPlan } from '../edit/apply-plan.js'
 import { GraphPlan } from '../edit/plan.js'
+import type { FoundName } from '../name-policy.js'
+import { exactFilename, primaryEdge } from '../node-filename.js'
 import type { EdgeState, NodeState } from '../node-state.js'
+import { isJsonFilename } from '../options/option-text.js'
 import { type FlatOptions, flattenOptions, mentionsChild, splitChild } from '../options/options.js'
 import { releaseNode } from './close.js'
 import type { OpenRequest } from './open-request.js'
@@ -97,7 +101,7 @@ export class OpenNodeContext implements OpenContext {
       if (inline) node.inheritsFrom = this.#node
       return edge
     } catch (thrown) {
-      await releaseNode(main, node, call)
+      if (inline) await releaseNode(main, node, call)
       throw thrown
     }
   }
@@ -140,7 +144,8 @@ export class OpenNodeContext implements OpenContext {
     const split = splitChild(this.#rest, name)
     this.#rest = split.own
     if (typeof split.reference === 'string') return { node: graph.node(split.reference), inline: false }
-    const options = { ...flattenOptions(defaults), ...split.child }
+    const options =
+      split.reference === null ? {} : await this.#withDefaults(split.child, flattenOptions(defaults), role)
     if (Object.keys(options).length === 0) {
       throw new BlockError('EINVAL', `driver '${this.#node.driver.name}' needs a child '${name}'`, {
         node: this.nodeName,
@@ -148,6 +153,30 @@ export class OpenNodeContext implements OpenContext {
       })
     }
     return { node: await this.#open(options, role), inline: true }
+  }
+
+  /** What the user says of a child before what its parent would open. A file name of the latter stood in the image. */
+  async #withDefaults(given: FlatOptions, defaults: FlatOptions, role: ChildRole): Promise<FlatOptions> {
+    const { filename, ...others } = defaults
+    if (typeof filename !== 'string') return { ...defaults, ...given }
+    if (Object.hasOwn(given, 'filename') || mentionsChild(given, 'file') !== 'absent') return { ...others, ...given }
+    const resolved = await this.#resolveFound(filename, (role & BDRV_CHILD_COW) !== 0 ? 'backing' : 'data-file')
+    return { ...others, filename: resolved, ...given }
+  }
+
+  /** The full name of what an image names, if the graph's policy lets it be opened. */
+  async #resolveFound(name: string, use: FoundName['use']): Promise<string> {
+    const file = primaryEdge(this.#node)?.node
+    const image = file === undefined ? undefined : exactFilename(file)
+    const resolved = pathHasProtocol(name) ? name : (fullBackingFilename(image ?? '', name) ?? name)
+    await this.#request.graph.namePolicy({ image, name, resolved, use })
+    this.#request.call.resumed()
+    // Whatever the policy: options inside a name would open any driver with anything.
+    if (!isJsonFilename(resolved)) return resolved
+    throw new BlockError('EACCES', `${use} ${quoteOutside(name)} named by the image is not opened: it holds options`, {
+      node: this.nodeName,
+      op: 'open',
+    })
   }
 
   #open(options: FlatOptions, role: ChildRole): Promise<NodeState> {

@@ -71,8 +71,11 @@ export async function openDefinition(
 ): Promise<NodeState> {
   const { main, graph } = request
   if (request.depth % 32 === 31) await Promise.resolve()
-  const flat = mergeJsonFilename(from === undefined ? given : inheritOptions(given, from))
-  const inherited = (from === undefined ? 0 : inheritedFlags(from)) | (request.settings.flags ?? 0)
+  refuseAborted(request)
+  const said = mergeJsonFilename(given)
+  const flat = from === undefined ? said : inheritOptions(said, from)
+  // The settings' flags are the top node's; what is below inherits by role.
+  const inherited = from === undefined ? (request.settings.flags ?? 0) : inheritedFlags(from)
   const chosen = await chooseDriver(request, flat, inherited)
   const { driver } = chosen
   const name = typeof flat['node-name'] === 'string' ? flat['node-name'] : undefined
@@ -87,7 +90,13 @@ export async function openDefinition(
       openFlags: flagsFromOptions(values, inherited & ~BDRV_O_PROTOCOL),
       detectZeroes: values['detect-zeroes'],
     })
-    node.explicitOptions = ownOptions(given, own.rest, driver)
+    // In the driver's own words, so that a reopen can read them; what was inherited is not explicit.
+    node.explicitOptions = ownOptions(
+      chosen.options,
+      own.rest,
+      driver,
+      (key) => !Object.hasOwn(flat, key) || Object.hasOwn(said, key),
+    )
     node.options = { ...ownOptions(chosen.options, own.rest, driver), ...effectiveOptions(values) }
     node.probed = chosen.probed
     const drainAllDepth = graph.drainAllDepth
@@ -141,6 +150,12 @@ async function openDriver(
     await applyPlan(call, plan, undefined, 'open')
   }
   call.resumed()
+  refuseAborted(request)
+}
+
+function refuseAborted(request: OpenRequest): void {
+  if (request.settings.signal?.aborted !== true) return
+  throw new BlockError('ECANCELED', 'the open was aborted', { op: 'open' })
 }
 
 function register(request: OpenRequest, node: NodeState, drainAllDepth: number): void {
@@ -250,9 +265,14 @@ function mergeJsonFilename(flat: FlatOptions): FlatOptions {
   return { ...parseJsonFilename(filename), ...others }
 }
 
-/** The options that are the node's own: what was given, less what is left for its children. */
-function ownOptions(given: FlatOptions, rest: FlatOptions, driver: BlockDriver): FlatOptions {
+/** The options that are the node's own: what was given, less what is left for its children and what `take` refuses. */
+function ownOptions(
+  given: FlatOptions,
+  rest: FlatOptions,
+  driver: BlockDriver,
+  take: (key: string) => boolean = () => true,
+): FlatOptions {
   const own: Record<string, OptionScalar> = { driver: driver.name }
-  for (const [key, value] of Object.entries(given)) if (!Object.hasOwn(rest, key)) own[key] = value
+  for (const [key, value] of Object.entries(given)) if (!Object.hasOwn(rest, key) && take(key)) own[key] = value
   return own
 }

@@ -49,7 +49,7 @@ export async function probeFormat(request: OpenRequest, flat: FlatOptions): Prom
       ? graph.node(reference)
       : await request.open({ ...request, depth: request.depth + 1 }, child, {
           parentKind: 'format',
-          parentFlags: 0,
+          parentFlags: request.settings.flags ?? 0,
           parentOptions: own,
           role: BDRV_CHILD_DATA,
         })

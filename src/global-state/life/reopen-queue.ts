@@ -18,6 +18,7 @@ import {
   effectiveOptions,
   flagsFromOptions,
   GENERIC_OPTIONS,
+  type GenericOptions,
   inheritOptions,
   readGenericOptions,
 } from './open-options.js'
@@ -53,10 +54,13 @@ export interface ReopenEntry {
   links: ChildLink[]
 }
 
-interface Pending {
+interface Named {
   node: NodeState
   given: FlatOptions
   keepOld: boolean
+}
+
+interface Pending extends Named {
   parent: ReopenEntry | undefined
   role: ChildRole
 }
@@ -64,21 +68,44 @@ interface Pending {
 /** The nodes that `requests` reach, parents before children. A node named later overrides what it would inherit. */
 export function queueReopen(requests: readonly ReopenRequest[]): ReopenEntry[] {
   const entries = new Map<NodeState, ReopenEntry>()
-  const pending: Pending[] = requests.map((request) => ({
-    node: request.node,
-    given: flattenOptions(request.options),
-    keepOld: request.keepOld === true,
-    parent: undefined,
-    role: 0,
-  }))
-  const named = new Set(requests.map((request) => request.node))
-  for (let next = pending.shift(); next !== undefined; next = pending.shift()) {
-    if (next.parent !== undefined && named.has(next.node)) continue
-    const { entry, children } = makeEntry(next)
-    entries.set(next.node, entry)
-    pending.push(...children)
+  const named = mergeRequests(requests)
+  // Owners first: what is named below one of them still inherits from it, as it will be. Last, those that an owner lets go.
+  const roots = [...named.keys()].filter((node) => !hasNamedOwner(node, named))
+  for (const root of [...roots, ...named.keys()]) {
+    const request = named.get(root)
+    if (request === undefined) continue
+    const pending: Pending[] = [{ ...request, given: {}, parent: undefined, role: 0 }]
+    for (let next = pending.shift(); next !== undefined; next = pending.shift()) {
+      if (entries.has(next.node)) continue
+      const own = named.get(next.node)
+      named.delete(next.node)
+      const { given, keepOld } = own ?? next
+      const { entry, children } = makeEntry({ ...next, given: { ...next.given, ...given }, keepOld })
+      entries.set(next.node, entry)
+      pending.push(...children)
+    }
   }
   return [...entries.values()]
+}
+
+/** One request per node: of two for the same node, the later options win, and what the first one said stays. */
+function mergeRequests(requests: readonly ReopenRequest[]): Map<NodeState, Named> {
+  const named = new Map<NodeState, Named>()
+  for (const { node, options, keepOld } of requests) {
+    const earlier = named.get(node)
+    named.set(node, {
+      node,
+      given: { ...earlier?.given, ...flattenOptions(options) },
+      keepOld: keepOld === true || earlier?.keepOld === true,
+    })
+  }
+  return named
+}
+
+/** Whether a node in `named` made this one by its options, directly or through others. */
+function hasNamedOwner(node: NodeState, named: ReadonlyMap<NodeState, Named>): boolean {
+  for (let owner = node.inheritsFrom; owner !== undefined; owner = owner.inheritsFrom) if (named.has(owner)) return true
+  return false
 }
 
 function makeEntry(pending: Pending): { entry: ReopenEntry; children: Pending[] } {
@@ -104,6 +131,7 @@ function makeEntry(pending: Pending): { entry: ReopenEntry; children: Pending[] 
       op: 'reopen',
     })
   }
+  refuseFixedValues(node, values)
   const kept = node.openFlags & (BDRV_O_INACTIVE | BDRV_O_NO_IO | BDRV_O_NO_BACKING)
   const flags = flagsFromOptions(values, kept)
   const old = readOptions(node.definition.options, driverPart(node.options), where)
@@ -183,7 +211,7 @@ function inheritFromOwner(node: NodeState, explicit: FlatOptions): FlatOptions {
 
 function fixedOptions(node: NodeState): FlatOptions {
   const fixed: Record<string, OptionScalar> = {}
-  for (const key of ['driver', 'node-name', 'filename']) {
+  for (const key of ['driver', 'node-name', 'filename', 'force-share']) {
     const value = node.explicitOptions[key]
     if (value !== undefined) fixed[key] = value
   }
@@ -196,6 +224,16 @@ function refuseFixed(node: NodeState, own: FlatOptions): void {
   }
   if (own.driver !== undefined && own.driver !== node.driver.name) refuse('driver')
   if (own['node-name'] !== undefined && own['node-name'] !== node.nodeName) refuse('node-name')
+}
+
+/** What others rely on while the node is open. */
+function refuseFixedValues(node: NodeState, values: GenericOptions): void {
+  const refuse = (message: string) => {
+    throw new BlockError('EINVAL', message, { node: node.nodeName, op: 'reopen' })
+  }
+  if (values['force-share'] !== (node.options['force-share'] === true)) refuse("option 'force-share' cannot change")
+  if (values['read-only'] && !node.readOnly && node.state.copyOnRead > 0)
+    refuse('it cannot become read-only while copy-on-read is on')
 }
 
 function driverPart(options: FlatOptions): FlatOptions {

@@ -3,9 +3,11 @@
 
 import { BlockError } from '../../common/error.js'
 import type { OpenFlags } from '../../common/open-flags.js'
-import { type DrainedSection, drained } from '../../io/drained.js'
+import { reportBackground } from '../../io/background.js'
+import { type DrainedSection, drainedNodes } from '../../io/drained.js'
 import { flushNode } from '../../io/flush.js'
 import { recomputeGates } from '../../io/gates.js'
+import { refreshLength } from '../../io/truncate.js'
 import type { PreparedChange } from '../driver.js'
 import { applyPlan } from '../edit/apply-plan.js'
 import { computeLimits } from '../edit/limits.js'
@@ -31,9 +33,9 @@ export function reopenNodes(main: MainLoop, quiet: DrainedSection, requests: rea
         throw new BlockError('EINVAL', 'it is not drained', { node: node.nodeName, op: 'reopen' })
     }
     const queue = queueReopen(requests)
-    const section = await drained(
-      ...queue.map((entry) => entry.node),
-      ...queue.flatMap((entry) => entry.links.flatMap(linkNodes)),
+    const section = await drainedNodes(
+      queue.flatMap((entry) => [entry.node, ...entry.links.flatMap(linkNodes)]),
+      { signal: call.signal },
     )
     const former = queue.flatMap((entry) => entry.links.map((link) => link.edge?.node))
     try {
@@ -41,14 +43,7 @@ export function reopenNodes(main: MainLoop, quiet: DrainedSection, requests: rea
       const plan = new GraphPlan()
       for (const entry of queue) planEntry(plan, entry)
       await applyPlan(call, plan, section, 'reopen')
-      // A driver may have other limits with its new options, such as those of direct I/O.
-      for (const [node, limits] of computeLimits(
-        new GraphPlan(),
-        queue.map((entry) => entry.node),
-      )) {
-        node.state.limits = limits
-        recomputeGates(node.state)
-      }
+      for (const entry of [...queue].reverse()) await refreshNode(entry)
     } finally {
       section.end()
     }
@@ -64,6 +59,22 @@ export function reopenReadOnly(
   readOnly: boolean,
 ): Promise<void> {
   return reopenNodes(main, quiet, [{ node, options: { 'read-only': readOnly }, keepOld: true }])
+}
+
+/**
+ * A driver may have other limits with its new options, such as those of direct I/O, or another length, such as that of a
+ * window. The reopen is done by now: what fails here is reported.
+ */
+async function refreshNode({ node, driverChanged, links }: ReopenEntry): Promise<void> {
+  try {
+    for (const [changed, limits] of computeLimits(new GraphPlan(), [node])) {
+      changed.state.limits = limits
+      recomputeGates(changed.state)
+    }
+    if (driverChanged || links.length > 0) await refreshLength(node)
+  } catch (thrown) {
+    reportBackground(node, thrown)
+  }
 }
 
 function linkNodes(link: ChildLink): NodeState[] {

@@ -3,12 +3,13 @@
 import { BDRV_REQ_FUA } from '../../common/request.js'
 import type { Offset } from '../../common/units.js'
 import { copyRange } from '../copy-range.js'
+import { admit } from './admit.js'
 import { performQuery, type RequestOptions } from './perform.js'
-import type { BackendRoot } from './root.js'
+import { type BackendRoot, mustHold } from './root.js'
 import { allow } from './submit.js'
 
 /** Copies a range. Both backends have it in flight. ENOTSUP means: read and write instead, and do not ask again. */
-export function backendCopyRange(
+export async function backendCopyRange(
   source: BackendRoot,
   sourceOffset: Offset,
   target: BackendRoot,
@@ -17,6 +18,11 @@ export function backendCopyRange(
   options: RequestOptions = {},
 ): Promise<void> {
   const { signal } = options
+  // Held at one root it must not be in flight at the other: a section there would wait for the end of the section here.
+  while (mustHold(source) || mustHold(target)) {
+    await admit(source, signal, () => {})
+    await admit(target, signal, () => {})
+  }
   const flags = (options.flags ?? 0) | (target.writeCache ? 0 : BDRV_REQ_FUA)
   return performQuery(source, {
     kind: 'copy-range',

@@ -32,16 +32,24 @@ export interface Work<T = void> {
 
 /** Runs a request without a result, under the error policy of the root. */
 export async function perform(root: BackendRoot, work: Work): Promise<void> {
-  await attempt(root, work)
-  const turn = root.budget.spend(work.bytes)
-  if (turn !== undefined) await turn
+  let bytes = 0
+  try {
+    await attempt(root, work)
+    bytes = work.bytes
+  } finally {
+    await spent(root, bytes)
+  }
 }
 
 /** Goes on after the first attempt, made on a plain path, failed with `error`. */
 export async function recover(root: BackendRoot, work: Work, error: unknown): Promise<void> {
-  if (await survive(root, work, error)) await attempt(root, work)
-  const turn = root.budget.spend(work.bytes)
-  if (turn !== undefined) await turn
+  let bytes = 0
+  try {
+    if (await survive(root, work, error)) await attempt(root, work)
+    bytes = work.bytes
+  } finally {
+    await spent(root, bytes)
+  }
 }
 
 /** Runs a request that has a result. Error policies have no say: there is nothing to put in the place of a result. */
@@ -60,14 +68,23 @@ export async function performQuery<T>(root: BackendRoot, work: Work<T>): Promise
   } catch (error) {
     if (reached) counts.failed++
     throw error
+  } finally {
+    await spent(root, 0)
   }
+}
+
+/** A failure counts as well: whoever tries again and again must not keep the loop from turning. */
+async function spent(root: BackendRoot, bytes: number): Promise<void> {
+  const turn = root.budget.spend(bytes)
+  if (turn !== undefined) await turn
 }
 
 async function attempt(root: BackendRoot, work: Work): Promise<void> {
   const counts = countsFor(root.accounting, work.kind)
   for (;;) {
     const { clock } = root.environment
-    const began = root.timed ? clock.now() : 0
+    // Measuring may begin while the request is in flight.
+    const began = root.timed ? clock.now() : undefined
     let reached = false
     try {
       await admit(root, work.signal, () => {
@@ -77,7 +94,7 @@ async function attempt(root: BackendRoot, work: Work): Promise<void> {
       })
       counts.operations++
       counts.bytes += work.bytes
-      if (root.timed) recordLatency(counts, clock.now() - began)
+      if (began !== undefined) recordLatency(counts, clock.now() - began)
       return
     } catch (error) {
       // A request that was refused, aborted or never started is the caller's business, not the policy's.

@@ -120,8 +120,9 @@ export class BackendRoot implements ParentHooks {
     this.quiesced--
     if (this.quiesced > 0) return
     recomputeRootGates(this)
-    this.#client?.drainedEnd?.()
+    // Before the hook: one that throws must not leave the held requests behind.
     if (this.held.size > 0) releaseSoon(this)
+    this.#client?.drainedEnd?.()
   }
 
   busy(): boolean {

@@ -3,7 +3,7 @@
 
 import { BlockError } from '../../common/error.js'
 import type { Bytes } from '../../common/io-vector.js'
-import { BDRV_REQUEST_MAX_BYTES } from '../../common/limits.js'
+import { BDRV_REQUEST_MAX_BYTES, MAX_LENGTH } from '../../common/limits.js'
 import { BDRV_REQ_FUA, type RequestFlags, type RequestKind } from '../../common/request.js'
 import type { Offset } from '../../common/units.js'
 import type { BlockChild } from '../block-node.js'
@@ -130,11 +130,14 @@ function refuse(root: BackendRoot, counts: OperationCounts, kind: RequestKind, o
   const edge = mediumOf(root, counts, kind)
   counts.invalid++
   const details = { node: root.name, op: kind }
-  if (!Number.isSafeInteger(offset) || !Number.isSafeInteger(bytes) || offset < 0 || bytes < 0) {
+  if (!Number.isInteger(offset) || !Number.isInteger(bytes) || offset < 0 || bytes < 0) {
     throw new BlockError('EINVAL', `${String(bytes)} bytes at ${String(offset)} are no range`, details)
   }
   if ((kind === 'read' || kind === 'write') && bytes > BDRV_REQUEST_MAX_BYTES) {
     throw new BlockError('EINVAL', `${bytes} bytes in one request; ${BDRV_REQUEST_MAX_BYTES} are the most`, details)
+  }
+  if (offset > MAX_LENGTH || bytes > MAX_LENGTH - offset) {
+    throw new BlockError('EFBIG', `the range ends beyond the largest length, ${MAX_LENGTH}`, details)
   }
   const message = `${bytes} bytes at ${offset} end behind the ${edge.node.state.length} bytes of the medium`
   throw new BlockError('EIO', message, details)

@@ -10,6 +10,7 @@ import {
   BDRV_REQ_MASK,
   BDRV_REQ_NO_WAIT,
   BDRV_REQ_PREFETCH,
+  BDRV_REQ_REGISTERED_BUF,
   BDRV_REQ_SERIALISING,
   BDRV_REQ_WRITE_UNCHANGED,
   type RequestFlags,
@@ -30,7 +31,7 @@ export function checkOpen(node: BlockDriverState, op: string): void {
 
 /** Throws EINVAL for what is no range, EFBIG for one that ends beyond MAX_LENGTH. */
 export function checkRange(node: BlockDriverState, offset: Offset, bytes: number, op: string): void {
-  if (!Number.isSafeInteger(offset) || !Number.isSafeInteger(bytes) || offset < 0 || bytes < 0) {
+  if (!Number.isInteger(offset) || !Number.isInteger(bytes) || offset < 0 || bytes < 0) {
     throw invalid(node, `${String(bytes)} bytes at ${String(offset)} are no range`, op)
   }
   if (offset > MAX_LENGTH || bytes > MAX_LENGTH - offset) {
@@ -58,7 +59,8 @@ export function checkRead(node: BlockDriverState, offset: Offset, bytes: number,
 
 /** Throws unless a write's flags are known ones that go together. */
 export function checkWriteFlags(node: BlockDriverState, flags: RequestFlags, op: string): void {
-  if ((flags & ~BDRV_REQ_MASK) !== 0) throw invalid(node, `unknown request flags 0x${flags.toString(16)}`, op)
+  if ((flags & ~(BDRV_REQ_MASK & ~BDRV_REQ_REGISTERED_BUF)) !== 0)
+    throw invalid(node, `unknown request flags 0x${flags.toString(16)}`, op)
   if ((flags & READ_FLAGS) !== 0) throw invalid(node, 'copy-on-read and prefetch apply to reads only', op)
   if ((flags & BDRV_REQ_NO_WAIT) !== 0 && (flags & BDRV_REQ_SERIALISING) === 0) {
     throw invalid(node, 'no-wait applies to serialising requests only', op)

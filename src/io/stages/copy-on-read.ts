@@ -15,6 +15,7 @@ import { settleWrite } from './settle.js'
 /** The unit of copying: a cluster where the format has clusters and tells their size at once, else an alignment unit. */
 export function copyUnit(state: RequestState): number {
   const info = state.node.io.info?.()
+  if (info instanceof Promise) info.catch(() => {})
   const clusterSize = info === undefined || info instanceof Promise ? 0 : info.clusterSize
   return Math.max(clusterSize, state.limits.requestAlignment)
 }
@@ -29,7 +30,8 @@ export async function readWithCopy(
   const { node, length } = state
   const prefetch = (flags & BDRV_REQ_PREFETCH) !== 0
   const end = Math.min(offset + into.byteLength, alignUp(length, state.limits.requestAlignment))
-  for (let at = offset; at < end; ) {
+  let at = offset
+  while (at < end) {
     const { allocated, bytes } = await isAllocated(node, at, end - at)
     if (bytes <= 0) break
     // Extents are aligned, but for one that ends with the node.
@@ -40,8 +42,9 @@ export async function readWithCopy(
     } else await copyUp(state, at, part, prefetch)
     at += piece
   }
-  if (!prefetch && end < offset + into.byteLength) {
-    await readDriver(state, Math.max(end, offset), sliceBytes(into, Math.max(end - offset, 0), into.byteLength))
+  // Behind the end, also one that has moved meanwhile.
+  if (!prefetch && at < offset + into.byteLength) {
+    await readDriver(state, at, sliceBytes(into, at - offset, into.byteLength))
   }
 }
 

@@ -197,8 +197,8 @@ async function callDiscard(state: RequestState, offset: Offset, bytes: number): 
   }
 }
 
-/** The generation rises first: a flush that finds it unchanged would think that there is nothing to do. */
-async function flushForFua(state: RequestState): Promise<void> {
+/** FUA by a flush. The generation rises first: a flush that finds it unchanged would think that there is nothing to do. */
+export async function flushForFua(state: RequestState): Promise<void> {
   state.writeGeneration++
   await flushNode(state.node)
 }

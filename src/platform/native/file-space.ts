@@ -14,7 +14,7 @@ export interface FileSpace {
   seekEnd(fd: number): number
   /** Allocates without changing what is read; grows the file if need be. */
   allocate(fd: number, offset: number, bytes: number): Promise<void>
-  /** Makes a range zero and keeps or makes it allocated. Does not grow the file. */
+  /** Makes a range zero and keeps or makes it allocated; grows the file if need be. */
   zeroRange(fd: number, offset: number, bytes: number): Promise<void>
   /** Makes a range a hole. Does not grow the file. */
   punchHole(fd: number, offset: number, bytes: number): Promise<void>
@@ -35,6 +35,7 @@ const FALLOC_FL_KEEP_SIZE = 1
 const FALLOC_FL_PUNCH_HOLE = 2
 const FALLOC_FL_ZERO_RANGE = 16
 const ENXIO = 6
+const EINTR = 4
 
 /** Makes the functions for one process. */
 export function createFileSpace(libc: Libc): FileSpace {
@@ -59,7 +60,7 @@ export function createFileSpace(libc: Libc): FileSpace {
     seekHole: (fd, offset) => seek(fd, offset, SEEK_HOLE),
     seekEnd: (fd) => seek(fd, 0, SEEK_END) ?? 0,
     allocate: (fd, offset, bytes) => fallocate(fd, 0, offset, bytes),
-    zeroRange: (fd, offset, bytes) => fallocate(fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, offset, bytes),
+    zeroRange: (fd, offset, bytes) => fallocate(fd, FALLOC_FL_ZERO_RANGE, offset, bytes),
     punchHole: (fd, offset, bytes) => fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, bytes),
     copyRange: (sourceFd, sourceOffset, targetFd, targetOffset, bytes) =>
       limit(() => {
@@ -80,8 +81,12 @@ function called(
   return new Promise((resolve, reject) => {
     call((error, result) => {
       if (error !== null) reject(error)
-      else if (result < 0) reject(nativeError(libc.errno(), what))
-      else resolve(result)
+      else if (result >= 0) resolve(result)
+      else {
+        const errno = libc.errno()
+        if (errno === EINTR) resolve(called(libc, what, call))
+        else reject(nativeError(errno, what))
+      }
     })
   })
 }

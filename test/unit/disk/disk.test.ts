@@ -31,6 +31,13 @@ describe('a disk in memory', () => {
     expect([...given]).toEqual([0, 0, 1, 2, 3, 4, 5, 6, 7, 8])
   })
 
+  it('refuses what is no bytes, as code without types may hand in', async () => {
+    for (const wrong of [null, 'text', [1, 2], new Uint16Array(4), new DataView(new ArrayBuffer(4))]) {
+      expect(await refusal(disk.read(0, wrong as unknown as Uint8Array))).toMatchObject({ code: 'EINVAL' })
+      expect(await refusal(disk.write(0, wrong as unknown as Uint8Array))).toMatchObject({ code: 'EINVAL' })
+    }
+  })
+
   it('refuses ranges that are none', async () => {
     expect(await refusal(disk.read(disk.size - 1, 2))).toMatchObject({ code: 'EIO' })
     expect(await refusal(disk.read(-1, 1))).toMatchObject({ code: 'EINVAL' })

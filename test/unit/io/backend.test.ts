@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { BlockError } from '../../../src/common/error.js'
 import { BDRV_REQ_FUA } from '../../../src/common/request.js'
 import { backendBlockStatus } from '../../../src/io/backend/block-status.js'
+import { backendCopyRange } from '../../../src/io/backend/copy-range.js'
 import { backendDiscard } from '../../../src/io/backend/discard.js'
 import { resetStatus } from '../../../src/io/backend/error-policy.js'
 import { backendFlush } from '../../../src/io/backend/flush.js'
@@ -82,6 +83,63 @@ describe('a backend', () => {
     expect(root.gates).toBe(0)
   })
 
+  it('measures no request that began before it was asked to', async () => {
+    const clock = new VirtualClock()
+    const { node, io } = memoryNode(4096, { environment: createEnvironment({ clock }) })
+    const root = rootOn(node)
+    clock.set(1000)
+    io.mode = 'held'
+    const request = backendRead(root, 0, bytes(512), {})
+    await settled()
+    measureLatency(root, true)
+    io.releaseAll()
+    await request
+    expect(root.accounting.read.latency).toMatchObject({ count: 0, totalMs: 0 })
+  })
+
+  it('starts what it held also where its client fails to hear of the end of the section', async () => {
+    const { node } = memoryNode(4096)
+    const root = rootOn(node)
+    root.client = {
+      drainedEnd: () => {
+        throw new Error('client')
+      },
+    }
+    const quiet = await drained(node)
+    const request = backendRead(root, 0, bytes(512))
+    quiet.end()
+    await settled()
+    expect(root.held.size).toBe(0)
+    await request
+  })
+
+  it('copies stably with the write cache off, though drivers copy without FUA', async () => {
+    const { source, target, calls } = copyPair()
+    const from = rootOn(source)
+    await backendCopyRange(from, 0, rootOn(target), 0, 512)
+    await backendCopyRange(from, 0, rootOn(target, { writeCache: false }), 0, 512)
+    expect(calls).toEqual(['copy 0', 'copy 0', 'flush'])
+    expect(target.state.inFlight).toBe(0)
+  })
+
+  it('a copy held at one root is in flight at neither: a section on the other begins and ends', async () => {
+    const { source, target, calls } = copyPair()
+    const from = rootOn(source)
+    const to = rootOn(target)
+    const below = await drained(target)
+    const copy = backendCopyRange(from, 0, to, 0, 512)
+    await settled()
+    expect([from.inFlight, to.inFlight]).toEqual([0, 0])
+    const above = await drained(source)
+    below.end()
+    await settled()
+    expect(calls).toEqual([])
+    above.end()
+    await copy
+    expect(calls).toEqual(['copy 0'])
+    expect(from.accounting.other).toMatchObject({ operations: 1, bytes: 512 })
+  })
+
   it('makes writes stable with the write cache off', async () => {
     const { node, io } = memoryNode(4096, { writeFlags: BDRV_REQ_FUA })
     const root = rootOn(node, { writeCache: false })
@@ -99,7 +157,35 @@ describe('a backend', () => {
   })
 })
 
+function copyPair() {
+  const calls: string[] = []
+  const { node: source } = memoryNode(4096)
+  const { node: target, io } = memoryNode(4096, { environment: source.state.environment })
+  source.io.copyRangeFrom = (offset, to, at, count, flags) => to.copyFrom({ node: source }, offset, at, count, flags)
+  target.io.copyRangeTo = (_leaf, _from, _offset, _count, flags) => void calls.push(`copy ${flags}`)
+  io.flush = () => void calls.push('flush')
+  return { source, target, calls }
+}
+
 describe('the turn budget', () => {
+  it('is spent by queries and by failures as well', async () => {
+    const clock = new VirtualClock()
+    const { node } = memoryNode(4096, { environment: createEnvironment({ clock }) })
+    const status = rootOn(node)
+    const queries = Array.from({ length: 256 }, () => backendBlockStatus(status, 0, 512))
+    await settled()
+    expect(clock.turns).toBe(1)
+    await clock.turn()
+    await Promise.all(queries)
+    const failing = rootOn(node)
+    const failures = Array.from({ length: 256 }, () => backendRead(failing, 9999, bytes(1)))
+    const outcomes = Promise.allSettled(failures)
+    await settled()
+    expect(clock.turns).toBe(1)
+    await clock.turn()
+    expect((await outcomes).every(({ status }) => status === 'rejected')).toBe(true)
+  })
+
   it('settles on a new turn after 256 completions, all further ones with it', async () => {
     const clock = new VirtualClock()
     const { node } = memoryNode(4096, { environment: createEnvironment({ clock }) })

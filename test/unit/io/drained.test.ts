@@ -138,6 +138,23 @@ describe('drained', () => {
     quiet.end()
   })
 
+  it('wakes when a busy parent is taken away', async () => {
+    const { node } = memoryNode(4096)
+    const parent = new StubParent()
+    const edge = link(parent, node, 'root')
+    parent.isBusy = true
+    let begun = false
+    const section = drained(node).then((quiet) => {
+      begun = true
+      quiet.end()
+    })
+    await settled()
+    unlink(edge)
+    await settled()
+    expect(begun).toBe(true)
+    await section
+  })
+
   it('tolerates that a node of the section is closed inside it', async () => {
     const { node } = memoryNode(4096)
     const { node: other } = memoryNode(4096, { environment: node.state.environment })

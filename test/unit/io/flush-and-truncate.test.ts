@@ -107,6 +107,15 @@ describe('flush', () => {
     await flushNode(node)
     expect(io.calls.map(({ op }) => op)).toEqual(['write'])
   })
+
+  it('owes the disk what NO_FLUSH kept from it, should the node be reopened without', async () => {
+    const { node, io } = memoryNode(4096, { openFlags: BDRV_O_RDWR | BDRV_O_NO_FLUSH })
+    write(edgeOn(node), 0, bytes(512))
+    await flushNode(node)
+    node.openFlags = BDRV_O_RDWR
+    await flushNode(node)
+    expect(io.calls.map(({ op }) => op)).toEqual(['write', 'flush'])
+  })
 })
 
 describe('truncate', () => {
@@ -130,6 +139,7 @@ describe('truncate', () => {
     expect(await code(() => truncate(edge, -1))).toBe('EINVAL')
     expect(await code(() => truncate(edge, 1.5))).toBe('EINVAL')
     expect(await code(() => truncate(edge, MAX_LENGTH + 1))).toBe('EFBIG')
+    expect(await code(() => truncate(edge, 2 ** 60))).toBe('EFBIG')
     expect(await code(() => truncate(edge, 8192, { flags: BDRV_REQ_ZERO_WRITE }))).toBe('ENOTSUP')
     node.openFlags = 0
     expect(await code(() => truncate(edge, 0))).toBe('EACCES')
@@ -180,6 +190,24 @@ describe('truncate', () => {
     io.releaseAll()
     await Promise.all([pending, cut])
     expect(node.state.length).toBe(1024)
+  })
+
+  it('shares the end of the node with nobody: writes behind it and other truncates wait', async () => {
+    const { node, io } = memoryNode(1000)
+    const edge = edgeOn(node)
+    io.mode = 'held'
+    const grow = truncate(edge, 2000)
+    const beyond = write(edge, 4000, bytes(100))
+    const cut = truncate(edge, 500)
+    await settled()
+    expect(io.held.map(({ call }) => call.op)).toEqual(['truncate'])
+    for (let i = 0; i < 3; i++) {
+      io.releaseAll()
+      await settled()
+    }
+    await Promise.all([grow, beyond, cut])
+    expect(node.state.length).toBe(io.bytes.byteLength)
+    expect(node.state).toMatchObject({ inFlight: 0, serialising: 0 })
   })
 })
 

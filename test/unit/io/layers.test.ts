@@ -29,6 +29,7 @@ import { disableCopyOnRead, enableCopyOnRead } from '../../../src/io/gates.js'
 import { makeZero } from '../../../src/io/make-zero.js'
 import { allocatedSize, nodeInfo, roundToClusters } from '../../../src/io/node-info.js'
 import { read } from '../../../src/io/read.js'
+import { truncate } from '../../../src/io/truncate.js'
 import { loadVmstate, saveVmstate } from '../../../src/io/vmstate.js'
 import { writeZeroes } from '../../../src/io/write-zeroes.js'
 import { edgeOn, link, memoryNode, StubNode } from '../../support/stub-graph.js'
@@ -148,6 +149,21 @@ describe('block status', () => {
   })
 })
 
+describe('the end of a node within a unit', () => {
+  it('has a status also where the node has grown since a range up to it was remembered', async () => {
+    const { node, io } = memoryNode(1000, { limits: { requestAlignment: UNIT } })
+    Object.assign(io, {
+      blockStatus: (offset: number, bytes: number) => {
+        const bits = BDRV_BLOCK_DATA | BDRV_BLOCK_OFFSET_VALID
+        return { bits, bytes: Math.min(bytes, node.state.length - offset), map: offset, file: node }
+      },
+    })
+    await blockStatus(node, 0, 1000)
+    await truncate(edgeOn(node), 2048)
+    expect((await blockStatus(node, 1010, 500)).bytes).toBeGreaterThan(0)
+  })
+})
+
 describe('block status above a base', () => {
   const base = overlay(2048, new Map([[0, unit(1)]]))
   const middle = overlay(1024, new Map([[1, unit(2)]]), base)
@@ -210,6 +226,19 @@ describe('copy on read', () => {
     }
     await expect(read(edgeOn(top), 2048, into, flags)).rejects.toMatchObject({ code: 'ENOSPC' })
     expect(top.state).toMatchObject({ inFlight: 0, serialising: 0 })
+  })
+
+  it('fills the whole buffer also where the node becomes shorter on the way', async () => {
+    const units = new Map<number, Uint8Array>()
+    const top = overlay(4096, units, overlay(4096, new Map([[0, unit(1)]])))
+    const write = top.io.write?.bind(top.io)
+    top.io.write = (offset, data, flags) => {
+      top.state.length = 1024
+      return write?.(offset, data, flags)
+    }
+    const into = new Uint8Array(4096).fill(9)
+    await read(edgeOn(top), 0, into, BDRV_REQ_COPY_ON_READ)
+    expect(into.includes(9)).toBe(false)
   })
 })
 

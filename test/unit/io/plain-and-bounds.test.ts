@@ -101,6 +101,8 @@ describe('bounds', () => {
     ['fraction', 0.5, 512, 'EINVAL'],
     ['no number', Number.NaN, 512, 'EINVAL'],
     ['beyond the largest length', MAX_LENGTH, 512, 'EFBIG'],
+    ['beyond all safe integers', 2 ** 60, 512, 'EFBIG'],
+    ['infinite', Number.POSITIVE_INFINITY, 512, 'EINVAL'],
   ] as const)('%s', async (_name, offset, length, expected) => {
     const edge = edgeOn(memoryNode(4096).node)
     expect(await code(() => read(edge, offset, bytes(length)))).toBe(expected)

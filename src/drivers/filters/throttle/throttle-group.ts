@@ -38,6 +38,7 @@ export class ThrottleGroup {
   /** The member whose turn comes first, by direction. */
   readonly #turn: Record<Direction, number> = { read: 0, write: 0 }
   readonly #waiting: Record<Direction, number> = { read: 0, write: 0 }
+  #lastServed: Direction = 'write'
   #limits: ThrottleLimits
   #limited: boolean
   #leakedAt: number
@@ -86,8 +87,8 @@ export class ThrottleGroup {
     if (index >= 0) this.#members.splice(index, 1)
     for (const direction of ['read', 'write'] as const) {
       if (this.#turn[direction] > index) this.#turn[direction]--
-      this.#serve(direction)
     }
+    this.#serveBoth()
   }
 
   /** Takes new limits for all members at once; what waits is judged anew, with empty buckets. */
@@ -96,8 +97,7 @@ export class ThrottleGroup {
     this.#limited = isLimited(limits)
     this.#leakedAt = this.#clock.now()
     for (const name of BUCKETS) this.#buckets[name].setLimit(limits.buckets[name])
-    this.#serve('read')
-    this.#serve('write')
+    this.#serveBoth()
   }
 
   /** Undefined: the request may go now. Otherwise a promise that resolves when it may. */
@@ -132,6 +132,14 @@ export class ThrottleGroup {
     }
   }
 
+  /** The direction that went last comes second: both may share a rate, and the first would take every turn of it. */
+  #serveBoth(): void {
+    const first = this.#lastServed === 'read' ? 'write' : 'read'
+    const second = this.#lastServed
+    this.#serve(first)
+    this.#serve(second)
+  }
+
   /** Lets go whoever may, members in turn, and sets the timer for the next. */
   #serve(direction: Direction): void {
     this.#disarm(direction)
@@ -142,6 +150,7 @@ export class ThrottleGroup {
       }
       const next = this.#takeTurn(direction)
       if (next === undefined) return
+      this.#lastServed = direction
       this.#go(direction, next)
     }
   }
@@ -168,7 +177,7 @@ export class ThrottleGroup {
     if (this.#timers[direction] !== undefined) return
     this.#timers[direction] = this.#clock.after(this.#waitMs(direction), () => {
       this.#timers[direction] = undefined
-      this.#serve(direction)
+      this.#serveBoth()
     })
   }
 

@@ -136,6 +136,25 @@ describe.each(platforms)('reading and writing %s', (_name, platform) => {
     expect(Buffer.concat(two)).toEqual(Buffer.from(data))
   })
 
+  it('tries a transfer again that a signal has interrupted', async () => {
+    let interruptions = 2
+    const interrupted = () => Object.assign(new Error('interrupted'), { code: 'EINTR' })
+    const host = withHost(platform, {
+      read: (fd, buffer, start, bytes, offset, done) => {
+        if (interruptions-- > 0) queueMicrotask(() => done(interrupted(), 0))
+        else nodeHostFile.read(fd, buffer, start, bytes, offset, done)
+      },
+    })
+    const disk = await open(path, { platform: host, aio: 'threads' })
+    const data = pattern(100, 3)
+    await disk.io.write?.(1000, data, 0)
+    const into = new Uint8Array(100)
+    await disk.io.read(1000, into, 0)
+    await disk.close()
+    expect(into).toEqual(data)
+    expect(interruptions).toBe(-1)
+  })
+
   it('reports an error of the host with its code, the node and the operation, and goes on', async () => {
     let full = true
     const faulty = withHost(platform, {

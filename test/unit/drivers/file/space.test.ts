@@ -177,6 +177,31 @@ describe.skipIf(native === undefined)('with native calls', () => {
     expect(Buffer.compare(readFileSync(path), expected)).toBe(0)
   })
 
+  it.each([0, BDRV_REQ_MAY_UNMAP])('grows the file where zeroes go behind its end (flags %i)', async (flags) => {
+    writeFileSync(path, pattern(64 * KiB))
+    const disk = await open(path, { platform })
+    await disk.io.writeZeroes?.(32 * KiB, 64 * KiB, flags)
+    expect(await disk.io.length()).toBe(96 * KiB)
+    await disk.close()
+    expect(Buffer.compare(readFileSync(path), Buffer.concat([pattern(32 * KiB), new Uint8Array(64 * KiB)]))).toBe(0)
+  })
+
+  it('takes a range the host finds not aligned for one it cannot do now, and tries the next', async () => {
+    writeFileSync(path, pattern(MiB))
+    const picky = (fd: number, offset: number, bytes: number) =>
+      (offset | bytes) % 4096 === 0
+        ? (native as NativeFileCalls).space.punchHole(fd, offset, bytes)
+        : Promise.reject(new BlockError('EINVAL', 'not aligned'))
+    const disk = await open(path, { platform: withSpace({ punchHole: picky, zeroRange: picky }) })
+    expect((await failure(() => disk.io.writeZeroes?.(1, 512, BDRV_REQ_MAY_UNMAP))).code).toBe('ENOTSUP')
+    const refused = await failure(() => disk.io.discard?.(1, 512))
+    expect([refused.code, refused.op]).toEqual(['ENOTSUP', 'discard'])
+    await disk.io.discard?.(0, 64 * KiB)
+    await disk.io.writeZeroes?.(64 * KiB, 64 * KiB, BDRV_REQ_NO_FALLBACK)
+    expect(await disk.io.allocatedSize?.()).toBe(MiB - 128 * KiB)
+    await disk.close()
+  })
+
   it('goes around a file system without zero ranges, unless falling back is forbidden', async () => {
     writeFileSync(path, pattern(MiB))
     let tries = 0

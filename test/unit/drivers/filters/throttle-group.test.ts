@@ -117,6 +117,19 @@ describe('ThrottleGroup', () => {
     expect(Math.min(...counts)).toBeGreaterThanOrEqual(9)
   })
 
+  it('serves reads and writes in turn where they share a rate', async () => {
+    const { clock, group, log, submit } = makeGroup({ 'iops-total': 10 })
+    const member = group.join()
+    for (let i = 0; i < 10; i++) {
+      submit(member, 'read', 512, 'read')
+      submit(member, 'write', 512, 'write')
+    }
+    await clock.advance(1000)
+    const count = (who: string) => log.filter((entry) => entry.who === who).length
+    expect(log.length).toBeGreaterThanOrEqual(10)
+    expect(Math.abs(count('read') - count('write'))).toBeLessThanOrEqual(2)
+  })
+
   it('releases what waits of a lifted member at once, in order, and nobody else', async () => {
     const { clock, group, log, submit } = makeGroup({ 'iops-total': 1 })
     const [a, b] = [group.join(), group.join()]

@@ -1,9 +1,9 @@
 // Opening nodes: options in all their forms, what is refused and how, inheritance, probing, and that a failure leaves nothing.
 
 import { describe, expect, it } from 'vitest'
-import { BDRV_CHILD_FILTERED, BDRV_CHILD_PRIMARY } from '../../../../src/common/child-role.js'
+import { BDRV_CHILD_FILTERED, BDRV_CHILD_METADATA, BDRV_CHILD_PRIMARY } from '../../../../src/common/child-role.js'
 import { BlockError } from '../../../../src/common/error.js'
-import { BDRV_O_UNMAP } from '../../../../src/common/open-flags.js'
+import { BDRV_O_NO_IO, BDRV_O_UNMAP } from '../../../../src/common/open-flags.js'
 import { type BlockDriver, defineDriver } from '../../../../src/global-state/driver.js'
 import { openNode } from '../../../../src/global-state/life/open.js'
 import { read } from '../../../../src/io/read.js'
@@ -299,5 +299,54 @@ describe('permissions at open', () => {
       message: expect.stringMatching(/node 'mid' \(as 'file'\) needs write.*read-only/),
     })
     await world.backend(top, { name: 'reader', perm: 1 })
+  })
+})
+
+describe('settings and json: names', () => {
+  it('what a json: name says comes before what is inherited', async () => {
+    const world = new GraphWorld()
+    const name = 'json:{"driver":"memory","size":4096,"read-only":false}'
+    const top = await world.open({ driver: 'overlay', backing: { filename: name } })
+    expect(top.backing?.node.readOnly).toBe(false)
+  })
+
+  it('flags are those of the top node; metadata is read even where data is not', async () => {
+    const world = new GraphWorld()
+    const sink = defineDriver({
+      name: 'sink',
+      kind: 'format',
+      options: {},
+      async open(context) {
+        await context.child('meta', BDRV_CHILD_METADATA)
+        return { io: { length: () => 0, read: () => {} }, state: undefined }
+      },
+    }) as BlockDriver
+    world.graph.registry.register(sink)
+    const options = { driver: 'sink', meta: { driver: 'memory', size: 4096 } }
+    const node = await world.main((main) => openNode(main, world.graph, options, { flags: BDRV_O_NO_IO }))
+    expect(node.openFlags & BDRV_O_NO_IO).toBe(BDRV_O_NO_IO)
+    expect((node.child('meta')?.node.openFlags ?? 0) & BDRV_O_NO_IO).toBe(0)
+  })
+
+  it('an aborted open leaves nothing, and the name free', async () => {
+    const world = new GraphWorld()
+    const abort = new AbortController()
+    const late = defineDriver({
+      name: 'late',
+      kind: 'format',
+      options: {},
+      async open(context) {
+        await context.child('file', BDRV_CHILD_FILTERED | BDRV_CHILD_PRIMARY)
+        abort.abort()
+        return { io: { length: () => 0, read: () => {} }, state: undefined }
+      },
+    }) as BlockDriver
+    world.graph.registry.register(late)
+    const options = { driver: 'late', 'node-name': 'top', file: memory('below') }
+    const opening = world.main((main) => openNode(main, world.graph, options, { signal: abort.signal }))
+    await expect(opening).rejects.toMatchObject({ code: 'ECANCELED' })
+    expect(world.graph.nodes.size).toBe(0)
+    await world.memory('top')
+    await world.memory('below')
   })
 })

@@ -272,3 +272,19 @@ describe('sections as evidence', () => {
     expect(world.serialise()).toBe(before)
   })
 })
+
+it('a drain-all that its section leaves behind is given up, and undoes itself', async () => {
+  const world = new GraphWorld()
+  const node = await world.disk('disk')
+  const backend = await world.backend(node)
+  const reading = backend.read(0, new Uint8Array(512))
+  let left: Promise<unknown> = Promise.resolve()
+  const section = world.main(async (main) => {
+    left = drainAll(main, world.graph)
+  })
+  await expect(section).rejects.toThrow(/still running/)
+  await expect(left).rejects.toMatchObject({ code: 'ECANCELED' })
+  expect([node.state.quiesceCounter, world.graph.drainAllDepth]).toEqual([0, 0])
+  world.controller.releaseAll()
+  await reading
+})
