@@ -18,11 +18,16 @@ export function messageText(thrown: unknown): string {
   return error.code === 'EINVAL' ? text : text.replace(/^(Could not open '.*'): .*$/, `$1: ${errnoMessage(error.code)}`)
 }
 
-/** A {@link ToolError} saying `<what>: <message>`, with the error's hint as a line of its own. */
+/** A {@link ToolError} saying `<what>: <message>`, or the message alone where it begins so itself, with the error's hint as a line of its own. */
 export function failed(what: string, thrown: unknown, exitCode = 1): ToolError {
   if (thrown instanceof ToolError) return thrown
   const hint = thrown instanceof BlockError ? thrown.hint : undefined
-  return new ToolError(`${what}: ${messageText(thrown)}`, exitCode, hint === undefined ? [] : hint.split('\n'))
+  const text = messageText(thrown)
+  return new ToolError(
+    text.startsWith(`${what}: `) ? text : `${what}: ${text}`,
+    exitCode,
+    hint === undefined ? [] : hint.split('\n'),
+  )
 }
 
 /** As {@link failed}, for an image that could not be created. */

@@ -157,7 +157,8 @@ export class BlkEngine implements BlkRequestOwner, BlkRunOwner {
     lane.fetchOnTurn = false
     if (queue !== undefined) {
       this.deliver(lane, queue)
-      if (fetchOnTurn && queue.live && !this.quiesced) this.serve(lane, queue)
+      // Not before the driver is ready either: a queue left half way would ask for no kicks, and none would ever come.
+      if (fetchOnTurn && this.mayFetch(queue)) this.serve(lane, queue)
     }
     if (!this.busy) this.host.atRest()
   }
@@ -256,6 +257,8 @@ export class BlkEngine implements BlkRequestOwner, BlkRunOwner {
       return
     }
     let result: number | Promise<void>
+    // A first attempt may have filled the buffer; what the driver is told is what this one does.
+    request.filled = 0
     this.inFlight++
     try {
       result = executeBlk(this.unit, request)

@@ -56,10 +56,14 @@ export class DescriptorChain implements PieceSink {
     this.writableBytes += bytes
   }
 
-  /** The region of the first segment where it is readable, has at least `bytes` and starts at a word; else undefined. */
+  /**
+   * The region of the first segment where it is readable, has at least `bytes` and starts at a word below 2^32, so that
+   * shifts and masks are exact; else undefined.
+   */
   headRegion(bytes: number): GuestRegion | undefined {
     if (this.readableSegments === 0 || (this.lengths[0] as number) < bytes) return undefined
-    return ((this.starts[0] as number) & 3) === 0 ? this.regions[0] : undefined
+    const start = this.starts[0] as number
+    return start <= 0xffff_ffff && (start & 3) === 0 ? this.regions[0] : undefined
   }
 
   /** Start of the first segment in its region. */

@@ -147,7 +147,8 @@ function makeRegion(options: GuestRegionOptions): GuestRegion {
     buffer: bytes.buffer,
     byteOffset: bytes.byteOffset,
     bytes,
-    words: new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >>> 2),
+    // Not by a shift: a region may have 2^32 bytes.
+    words: new Uint32Array(bytes.buffer, bytes.byteOffset, Math.floor(bytes.byteLength / 4)),
   }
 }
 

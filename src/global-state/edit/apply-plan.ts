@@ -46,7 +46,8 @@ export async function applyPlan(
     }
     // Another call has changed the graph while drivers prepared: what was computed may not hold any more.
     finish(plan, prepared, 'abort')
-    if (plan.outdated || late) throw new BlockError('EBUSY', 'another call of the same section changed the same links', { op })
+    if (plan.outdated || late)
+      throw new BlockError('EBUSY', 'another call of the same section changed the same links', { op })
   }
   for (const parent of lengthFollowers(plan))
     background(

@@ -90,3 +90,8 @@ test('lists of creation options', () => {
     'size=1152921504606846976 nocow=on preallocation=off other=x',
   )
 })
+
+test('a message that begins with the name of its image does not get it twice', () => {
+  expect(failed('a.img', new BlockError('EIO', 'broken', { node: 'a.img' })).message).toBe('a.img: broken')
+  expect(failed('a.img', new BlockError('EIO', 'broken', { node: 'disk0' })).message).toBe('a.img: disk0: broken')
+})

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { GuestMemory } from '../../../../src/devices/virtio/guest-memory.js'
+import { DescriptorChain } from '../../../../src/devices/virtio/descriptor-chain.js'
+import { GuestMemory, type GuestRegion } from '../../../../src/devices/virtio/guest-memory.js'
 
 const two = () =>
   new GuestMemory([
@@ -66,5 +67,28 @@ describe('GuestMemory', () => {
     expect(() => new GuestMemory([{ address: 2 ** 53 - 16, memory }])).toThrow(
       expect.objectContaining({ code: 'EFBIG' }),
     )
+  })
+})
+
+describe('4 GiB and more', () => {
+  // Address space alone: no page of it is touched but one.
+  test('a region of 2^32 bytes has all its words', () => {
+    const memory = new GuestMemory([{ address: 0, memory: new SharedArrayBuffer(2 ** 32) }])
+    expect(memory.regions[0]?.words.length).toBe(2 ** 30)
+  })
+
+  test('a header behind 2^32 bytes is not read by way of 32-bit arithmetic', () => {
+    const region = new GuestMemory([{ address: 0, memory: new ArrayBuffer(64) }]).regions[0] as GuestRegion
+    const chain = new DescriptorChain()
+    for (const [start, found] of [
+      [16, region],
+      [18, undefined],
+      [2 ** 32 + 16, undefined],
+    ] as const) {
+      chain.begin(0)
+      chain.piece(region, start, 16)
+      chain.markReadable(16)
+      expect(chain.headRegion(16)).toBe(found)
+    }
   })
 })

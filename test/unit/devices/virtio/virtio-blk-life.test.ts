@@ -276,6 +276,24 @@ describe('drained sections', () => {
     expect(machine.usedIndex).toBe(5)
   })
 
+  test.each([
+    ['flags', ~(1n << 29n)],
+    ['an event index', -1n],
+  ])('V16 a section that ends before DRIVER_OK leaves the queue asking for kicks, by %s', async (_by, features) => {
+    const machine = new BlkMachine({ features })
+    const { driver, device } = machine
+    driver.reset()
+    driver.negotiate()
+    driver.startQueue()
+    const section = await drained(machine.disk.node)
+    section.end()
+    await machine.settle()
+    driver.ready()
+    expect(device.readStatus()).toBe(15)
+    driver.submitRead(0, DATA, 512)
+    expect(await machine.run()).toMatchObject([{ status: 0 }])
+  })
+
   test('a reset inside a section', async () => {
     const machine = new BlkMachine()
     const section = await drained(machine.disk.node)

@@ -92,6 +92,17 @@ describe('the stop policy', () => {
     expect(machine.device.parkedRequests).toBe(0)
   })
 
+  test('D11 a read that went again and was refused claims nothing of its first attempt', async () => {
+    const machine = new BlkMachine({ disk: { onError: 'stop' } })
+    machine.disk.fault = () => new BlockError('EIO', 'no')
+    machine.driver.submitRead(8, DATA, 512)
+    await machine.run()
+    machine.disk.root.client?.resized?.(512)
+    machine.device.resume()
+    await machine.settle()
+    expect(machine.reap()).toMatchObject([{ status: 1, used: 0 }])
+  })
+
   test('a reset drops what is parked', async () => {
     const machine = new BlkMachine({ disk: { onError: 'stop' } })
     machine.disk.fault = () => new BlockError('EIO', 'no')
