@@ -18,22 +18,19 @@ export function messageText(thrown: unknown): string {
   return error.code === 'EINVAL' ? text : text.replace(/^(Could not open '.*'): .*$/, `$1: ${errnoMessage(error.code)}`)
 }
 
-/** A {@link ToolError} saying `<what>: <message>`, or the message alone where it begins so itself, with the error's hint as a line of its own. */
+/** A {@link ToolError} saying `<what>: <message>`, with the error's hint as a line of its own. */
 export function failed(what: string, thrown: unknown, exitCode = 1): ToolError {
   if (thrown instanceof ToolError) return thrown
   const hint = thrown instanceof BlockError ? thrown.hint : undefined
-  const text = messageText(thrown)
-  return new ToolError(
-    text.startsWith(`${what}: `) ? text : `${what}: ${text}`,
-    exitCode,
-    hint === undefined ? [] : hint.split('\n'),
-  )
+  return new ToolError(`${what}: ${messageText(thrown)}`, exitCode, hint === undefined ? [] : hint.split('\n'))
 }
 
 /** As {@link failed}, for an image that could not be created. */
 export function creationFailed(what: string, thrown: unknown): ToolError {
   const error = failed(what, thrown)
-  const message = error.message
+  // A message that names the file itself does not get the name twice.
+  const text = error.message.startsWith(`${what}: ${what}: `) ? error.message.slice(what.length + 2) : error.message
+  const message = text
     .replace(/(^|: )Could not open '/, "$1Could not create '")
     .replace(/'file' driver requires ('.*') to be a regular file$/, 'Could not create $1: Is a directory')
   return new ToolError(message, error.exitCode, error.hints)

@@ -91,7 +91,10 @@ test('lists of creation options', () => {
   )
 })
 
-test('a message that begins with the name of its image does not get it twice', () => {
-  expect(failed('a.img', new BlockError('EIO', 'broken', { node: 'a.img' })).message).toBe('a.img: broken')
-  expect(failed('a.img', new BlockError('EIO', 'broken', { node: 'disk0' })).message).toBe('a.img: disk0: broken')
+test('a message that begins with the name of the image that could not be created does not get it twice', () => {
+  expect(creationFailed('a.img', new BlockError('EIO', 'broken', { node: 'a.img' })).message).toBe('a.img: broken')
+  expect(creationFailed('a.img', new BlockError('EIO', 'broken', { node: 'disk0' })).message).toBe(
+    'a.img: disk0: broken',
+  )
+  expect(creationFailed('a.img', new BlockError('EIO', 'broken')).message).toBe('a.img: broken')
 })
