@@ -12,6 +12,7 @@ export { type ErrnoName, errnoMessage, errnoName, errnoNumber } from './common/e
 export { BlockError, type BlockErrorDetails } from './common/error.js'
 export * from './common/filename.js'
 export { type ByteRange, HBitmap } from './common/hbitmap.js'
+export type * from './common/host-services.js'
 export * from './common/io-vector.js'
 export * from './common/limits.js'
 export * from './common/op-types.js'

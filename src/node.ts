@@ -15,3 +15,4 @@ export {
   nodeDrivers,
   openDisk,
 } from './platform/open-disk.js'
+export { nodeServices } from './platform/services.js'

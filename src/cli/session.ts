@@ -3,6 +3,7 @@
 import type { BlockBackend } from '../global-state/backend.js'
 import type { BlockGraph } from '../global-state/graph.js'
 import type { NodeState } from '../global-state/node-state.js'
+import { nodeServices } from '../platform/services.js'
 import type { Tool } from './tool.js'
 
 /** An image a command works on. */
@@ -45,7 +46,7 @@ export class Session {
 /** Runs `act` with a new graph and closes what it opened. An error of `act` wins over one of closing. */
 export async function withSession<T>(tool: Tool, act: (session: Session) => Promise<T>): Promise<T> {
   const { BlockGraph: Graph } = await import('../global-state/graph.js')
-  const session = new Session(tool, new Graph({ drivers: [] }))
+  const session = new Session(tool, new Graph({ drivers: [], services: nodeServices }))
   let result: T
   try {
     result = await act(session)

@@ -4,6 +4,7 @@ import { assert } from '../common/assert.js'
 import type { Clock } from '../common/clock.js'
 import type { ContextTracker } from '../common/context-tracker.js'
 import { BlockError, quoteOutside } from '../common/error.js'
+import type { HostServices } from '../common/host-services.js'
 import type { Trace } from '../common/trace.js'
 import { createEnvironment, type IoEnvironment } from '../io/environment.js'
 import type { BlockBackend } from './backend.js'
@@ -22,6 +23,8 @@ export interface BlockGraphOptions {
   stallAfterMs?: number
   /** Makes re-entry, a root request from one's own section and a drain from one's own request immediate errors. */
   tracker?: ContextTracker | undefined
+  /** What drivers may ask of the host, such as `nodeServices`; none by default: what needs one is refused with ENOTSUP. */
+  services?: HostServices
   /** Decides which names found inside an image may be opened. Default: plain names in the image's own folder. */
   namePolicy?: NamePolicy
 }

@@ -2,6 +2,7 @@
 
 import { type Clock, hostClock } from '../common/clock.js'
 import type { ContextTracker } from '../common/context-tracker.js'
+import type { HostServices } from '../common/host-services.js'
 import { Trace } from '../common/trace.js'
 
 /** Somebody who wants to look again whenever requests end or a busy parent comes to rest. */
@@ -16,6 +17,8 @@ export interface IoEnvironment {
   /** How long somebody may wait for the main loop or a drain before a `stall` event names the holder. Milliseconds. */
   readonly stallAfterMs: number
   readonly tracker: ContextTracker | undefined
+  /** What the host gives to drivers: compression, cryptography, chance, the date. */
+  readonly services: HostServices
   /** `clock.now()` as of a recent turn; requests are stamped with it, since a clock read costs more than a request. */
   coarseNow: number
   /** Requests stamped since the clock was read. */
@@ -29,6 +32,8 @@ export interface EnvironmentOptions {
   /** Milliseconds; 5000 by default. */
   stallAfterMs?: number
   tracker?: ContextTracker | undefined
+  /** None by default. */
+  services?: HostServices
 }
 
 /** The environment of a new graph. */
@@ -39,6 +44,7 @@ export function createEnvironment(options: EnvironmentOptions = {}): IoEnvironme
     trace: new Trace(),
     stallAfterMs: options.stallAfterMs ?? 5000,
     tracker: options.tracker,
+    services: options.services ?? {},
     coarseNow: clock.now(),
     stamped: 0,
     drainWaiters: new Set(),

@@ -5,6 +5,7 @@
 
 import type { BdrvCheckResult, BlockDriverInfo } from '../common/block-info.js'
 import type { Bytes } from '../common/io-vector.js'
+import type { MaybePromise } from '../common/maybe-promise.js'
 import type { Preallocation } from '../common/option-names.js'
 import type { RequestFlags } from '../common/request.js'
 import type { Offset } from '../common/units.js'
@@ -13,8 +14,7 @@ import type { BlockDriverState } from './block-node.js'
 /** Undefined: done already. Otherwise a promise that settles when the driver is done with the buffers. */
 export type Completion = void | Promise<void>
 
-/** A value now, or a promise of it. */
-export type MaybePromise<T> = T | Promise<T>
+export type { MaybePromise } from '../common/maybe-promise.js'
 
 /** How exact a status answer has to be. `fast` prefers long ranges and correct ALLOCATED; `precise` also finds zeroes. */
 export type StatusMode = 'fast' | 'precise'

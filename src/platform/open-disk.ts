@@ -8,6 +8,7 @@ import { BlockGraph, type BlockGraphOptions } from '../global-state/graph.js'
 import { createContextTracker } from './async-context.js'
 import { publishEvents } from './diagnostics.js'
 import { NodeDisk } from './node-disk.js'
+import { nodeServices } from './services.js'
 
 /** Every driver of the library that runs on Node. */
 export const nodeDrivers: readonly BlockDriver[] = [...builtinDrivers, fileDriver]
@@ -24,11 +25,12 @@ export interface NodeDiskOptions extends OpenDiskOptions {
   graphOptions?: NodeGraphOptions
 }
 
-/** A graph that knows every driver and tells its events on diagnostics channels. */
+/** A graph that knows every driver, has the services of Node and tells its events on diagnostics channels. */
 export function createGraph(options: NodeGraphOptions = {}): BlockGraph {
   const { contextTracking = false, ...rest } = options
   const graph = new BlockGraph({
     drivers: nodeDrivers,
+    services: nodeServices,
     ...(contextTracking ? { tracker: createContextTracker() } : {}),
     ...rest,
   })
