@@ -2,14 +2,35 @@
 
 import type { Compressor, HostServices } from '../common/host-services.js'
 
+const deflate = onDemand(async () => (await import('./deflate.js')).nodeDeflate)
+const zstd = onDemand(async () => (await import('./zstd.js')).bestZstd())
+let hasZstd: boolean | undefined
+
 /** What Node gives to the drivers of a graph. */
 export const nodeServices: HostServices = {
-  deflate: onDemand(async () => (await import('./deflate.js')).nodeDeflate),
+  deflate,
+  get zstd() {
+    // Node brings it since 22.15; before, the optional peer does.
+    hasZstd ??= 'zstd' in process.versions || isInstalled('@bokuweb/zstd-wasm')
+    return hasZstd ? zstd : undefined
+  },
   randomBytes: (count) => globalThis.crypto.getRandomValues(new Uint8Array(count)),
   wallClock() {
     const ms = Date.now()
     return { seconds: Math.floor(ms / 1000), nanoseconds: (ms % 1000) * 1_000_000 }
   },
+}
+
+function isInstalled(name: string): boolean {
+  try {
+    process
+      .getBuiltinModule('node:module')
+      .createRequire(import.meta.url)
+      .resolve(name)
+    return true
+  } catch {
+    return false
+  }
 }
 
 /** A compressor behind an import: the first calls wait for it, later ones do not. */
