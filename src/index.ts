@@ -103,6 +103,7 @@ export * from './global-state/options/option-schema.js'
 export * from './global-state/options/option-text.js'
 export * from './global-state/options/options.js'
 export { canReplace, nodeToReplace } from './global-state/replaceable.js'
+export { SecretStore } from './global-state/secrets.js'
 export { stateOf } from './global-state/state-of.js'
 export { setWriteThreshold, writeThreshold } from './global-state/write-threshold.js'
 // I/O from a root

@@ -2,6 +2,7 @@
 
 import { Option } from 'commander'
 import { type CacheMode, parseCacheMode } from '../common/open-flags.js'
+import { readObjects, type SecretDefinition } from './objects.js'
 import { ToolError } from './tool.js'
 
 /** `-f fmt`. */
@@ -52,15 +53,7 @@ export function cacheMode(word: string, invalid: string, exitCode = 1): CacheMod
   return mode
 }
 
-/** Refuses `--object` definitions the library has no use for: only a throttle group without limits has one. */
-export function checkObjects(objects: readonly string[] | undefined): void {
-  for (const object of objects ?? []) {
-    const [type = '', ...rest] = object.split(',')
-    const name = type.replace(/^qom-type=/, '')
-    if (name !== 'throttle-group') throw new ToolError(`Parameter 'qom-type' does not accept value '${name}'`)
-    const limit = rest.find((item) => !item.startsWith('id='))
-    if (limit !== undefined) {
-      throw new ToolError(`A throttle group takes its limits from the throttle node, not from '${limit}'`)
-    }
-  }
+/** The secrets that `--object` defines. Throws where a definition makes no sense, or has no use in this library. */
+export function checkObjects(objects: readonly string[] | undefined): SecretDefinition[] {
+  return readObjects(objects ?? [])
 }

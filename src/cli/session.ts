@@ -4,6 +4,7 @@ import type { BlockBackend } from '../global-state/backend.js'
 import type { BlockGraph } from '../global-state/graph.js'
 import type { NodeState } from '../global-state/node-state.js'
 import { nodeServices } from '../platform/services.js'
+import type { SecretDefinition } from './objects.js'
 import type { Tool } from './tool.js'
 
 /** An image a command works on. */
@@ -23,6 +24,11 @@ export class Session {
   constructor(tool: Tool, graph: BlockGraph) {
     this.tool = tool
     this.graph = graph
+  }
+
+  /** Lets the images name `secrets`. */
+  defineSecrets(secrets: readonly SecretDefinition[]): void {
+    for (const { id, data } of secrets) this.graph.secrets.define(id, data)
   }
 
   /** Closes every image, the last opened first; rejects with the first error once all are closed. */

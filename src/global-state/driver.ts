@@ -39,6 +39,8 @@ export interface OpenContext {
   readonly probed: boolean
   /** Every driver the graph knows. */
   readonly drivers: readonly BlockDriver[]
+  /** A copy of the graph's secret called `id`. EINVAL where there is none. */
+  secret(id: string): Uint8Array
   /** Tells whoever listens something a person may want to know. */
   notice(message: string): void
   readonly signal: AbortSignal | undefined
@@ -87,6 +89,8 @@ export interface CreateContext {
   readonly filename: string
   /** Creates and opens the protocol layer below, of at least `size` bytes, for a format's `create`. */
   createFile(options: { size: Offset; preallocation?: string }): Promise<CreateFile>
+  /** A copy of the graph's secret called `id`. EINVAL where there is none. */
+  secret(id: string): Uint8Array
   readonly signal: AbortSignal | undefined
 }
 

@@ -13,6 +13,7 @@ import { MainLoop, MainLoopGate } from './main-loop.js'
 import { type NamePolicy, sameFolderPolicy } from './name-policy.js'
 import { isWellFormedNodeName } from './node-name.js'
 import type { NodeState } from './node-state.js'
+import { SecretStore } from './secrets.js'
 
 /** How a graph is made. */
 export interface BlockGraphOptions {
@@ -34,6 +35,8 @@ export class BlockGraph {
   readonly environment: IoEnvironment
   readonly registry: DriverRegistry
   readonly namePolicy: NamePolicy
+  /** Passwords of encrypted images, by the ids that options name them with. */
+  readonly secrets = new SecretStore()
   /** Open drain-alls; a new node begins with as many quiesces. Written by drain-all.ts. */
   drainAllDepth = 0
   /** Rises whenever a node is added or removed. */

@@ -47,7 +47,7 @@ export async function compare(tool: Tool, args: readonly string[]): Promise<numb
   if (firstName === undefined || secondName === undefined || operands.length > 2) {
     throw usageError(tool.name, 'Expecting two image file names')
   }
-  checkObjects(options.object)
+  const secrets = checkObjects(options.object)
   const quiet = options.quiet === true
   const progress = new Progress(tool, options.progress === true && !quiet, 2)
   const say = (text: string) => {
@@ -56,6 +56,7 @@ export async function compare(tool: Tool, args: readonly string[]): Promise<numb
   progress.report(0)
   try {
     return await withSession(tool, async (session) => {
+      session.defineSecrets(secrets)
       const { imageOpts, forceShare, format, secondFormat } = options
       if (imageOpts === true && (format !== undefined || secondFormat !== undefined)) {
         throw new ToolError('--image-opts and --format are mutually exclusive', 2)

@@ -51,7 +51,7 @@ export interface ConvertValues extends ImageOptionValues {
 /** Runs `convert`. */
 export async function convert(tool: Tool, args: readonly string[]): Promise<number> {
   const { options, operands } = parseCommandLine<ConvertValues>(tool, convertCommand(), args)
-  checkObjects(options.object)
+  const secrets = checkObjects(options.object)
   const list = joinOptionLists(options.options)
   refuseContradictions(options, list)
   if (asksForOptions(list)) {
@@ -64,9 +64,10 @@ export async function convert(tool: Tool, args: readonly string[]): Promise<numb
   const progress = new Progress(tool, options.progress === true && options.quiet !== true, 1)
   progress.report(0)
   try {
-    await withSession(tool, (session) =>
-      convertImages(session, { options, list, progress, names: operands.slice(0, -1), target }),
-    )
+    await withSession(tool, (session) => {
+      session.defineSecrets(secrets)
+      return convertImages(session, { options, list, progress, names: operands.slice(0, -1), target })
+    })
     return 0
   } finally {
     progress.end()

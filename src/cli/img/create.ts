@@ -40,7 +40,8 @@ export async function create(tool: Tool, args: readonly string[]): Promise<numbe
   const [filename, sizeText, extra] = operands
   const list = joinOptionLists(options.options)
   const format = options.format ?? 'raw'
-  return withSession(tool, async ({ graph }) => {
+  return withSession(tool, async (session) => {
+    const { graph } = session
     if (asksForOptions(list)) {
       await printCreationOptions(tool, graph, format, filename)
       return 0
@@ -48,7 +49,7 @@ export async function create(tool: Tool, args: readonly string[]): Promise<numbe
     if (filename === undefined) throw usageError(tool.name, 'Expecting image file name')
     const size = sizeText === undefined ? undefined : sizeArgument('image size', sizeText)
     if (extra !== undefined) throw usageError(tool.name, `Unexpected argument: ${extra}`)
-    checkObjects(options.object)
+    session.defineSecrets(checkObjects(options.object))
     try {
       await registerDrivers(graph, filename.includes(':') ? undefined : [format])
       const prepared = prepareImage(graph, {

@@ -50,9 +50,10 @@ export async function info(tool: Tool, args: readonly string[]): Promise<number>
   const { options, operands } = parseCommandLine<Values>(tool, command, args)
   const [name] = operands
   if (name === undefined || operands.length > 1) throw usageError(tool.name, 'Expecting one image file name')
-  checkObjects(options.object)
+  const secrets = checkObjects(options.object)
   refuseFormatWithImageOpts(options.format, options.imageOpts)
   const found = await withSession(tool, async (session) => {
+    session.defineSecrets(secrets)
     const { format, imageOpts, forceShare } = options
     const flags = BDRV_O_NO_BACKING | BDRV_O_NO_IO
     return imageInfo(await openImage(session, { name, format, imageOpts, forceShare, flags }))

@@ -46,9 +46,10 @@ export async function map(tool: Tool, args: readonly string[]): Promise<number> 
   const { options, operands } = parseCommandLine<Values>(tool, command, args)
   const [name] = operands
   if (name === undefined || operands.length > 1) throw usageError(tool.name, 'Expecting one image file name')
-  checkObjects(options.object)
+  const secrets = checkObjects(options.object)
   refuseFormatWithImageOpts(options.format, options.imageOpts)
   return withSession(tool, async (session) => {
+    session.defineSecrets(secrets)
     const { format, imageOpts, forceShare } = options
     const image = await openImage(session, { name, format, imageOpts, forceShare })
     const writer = options.output === 'json' ? jsonWriter(tool) : humanWriter(tool)

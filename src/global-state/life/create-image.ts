@@ -98,6 +98,7 @@ export function createPreparedImage(main: MainLoop, graph: BlockGraph, prepared:
         call.resumed()
         return file
       },
+      secret: (id) => graph.secrets.lookup(id),
       signal: call.signal,
     }
     try {
@@ -206,6 +207,7 @@ async function createFile(
     createFile: async () => {
       throw new BlockError('ENOTSUP', `driver '${protocol.name}' is a protocol: no file is below it`, { op: 'create' })
     },
+    secret: (id) => graph.secrets.lookup(id),
     signal: undefined,
   }
   const given: Record<string, OptionScalar> = {}

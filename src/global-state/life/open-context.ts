@@ -72,6 +72,10 @@ export class OpenNodeContext implements OpenContext {
     return this.#request.settings.signal
   }
 
+  secret(id: string): Uint8Array {
+    return this.#request.graph.secrets.lookup(id)
+  }
+
   applyAutoReadOnly(code: ErrnoName, message: string): void {
     const node = this.#node
     if (node.readOnly) return

@@ -61,6 +61,7 @@ export async function open(path: string, wishes: OpenWishes = {}): Promise<Opene
     child: () => Promise.reject(new Error('no children here')),
     probed: false,
     drivers: [],
+    secret: () => new Uint8Array(0),
     notice: (message) => notices.push(message),
     signal: undefined,
   }
