@@ -10,6 +10,12 @@ export { type ClientHooks, ClientRoot } from './client-root.js'
 export { describeDriver } from './conformance/describe-driver.js'
 export { type RandomOperation, randomOperations } from './conformance/random-operations.js'
 export type { DriverFixture, DriverSupports, FixtureFactory, SuiteApi } from './conformance/suite.js'
+export { type CrashCommand, type CrashCommandConstraints, crashCommands } from './crash/crash-commands.js'
+export { type CrashPropertyOptions, crashProperty } from './crash/crash-property.js'
+export { CrashFailure, type CrashFailureDetails } from './crash/crash-report.js'
+export { type CrashRunOptions, type CrashSummary, runCrash } from './crash/crash-run.js'
+export type { CrashDisk, CrashTarget, NodeOptions, SnapshotDoor } from './crash/crash-target.js'
+export { FAULT_KINDS, type FaultKind, type FaultRunOptions, type FaultSummary, runFaults } from './crash/fault-runs.js'
 export {
   checkClosed,
   checkInvariants,

@@ -47,10 +47,16 @@ export class Fault {
   seen = 0
   /** Requests it struck. */
   hits = 0
+  /** Resolves when it holds a request for the first time. */
+  readonly stuckOnce: Promise<void>
   readonly #held: (() => void)[] = []
+  #noteStuck: () => void = () => {}
 
   constructor(rule: FaultRule) {
     this.rule = rule
+    this.stuckOnce = new Promise((resolve) => {
+      this.#noteStuck = resolve
+    })
   }
 
   /** Requests it holds. */
@@ -65,6 +71,7 @@ export class Fault {
 
   /** A promise that `release` resolves. */
   hold(): Promise<void> {
+    this.#noteStuck()
     return new Promise((resolve) => this.#held.push(resolve))
   }
 

@@ -42,10 +42,11 @@ export class Recording {
   readonly entries: RecordEntry[] = []
   #serial = 0
 
-  /** Notes that something happened outside the storage. */
-  mark(label: string): void {
+  /** Notes that something happened outside the storage; the serial number of the note. */
+  mark(label: string): number {
     const entry = this.begin('', { kind: 'mark', label })
     entry.doneSerial = entry.serial
+    return entry.serial
   }
 
   /** Adds an entry that is in flight. */
