@@ -1,6 +1,7 @@
-// The services of Node. Modules are loaded when a driver first asks, since start-up time is part of what a tool costs.
+// The services of Node. What they stand on is loaded when a driver first asks, since start-up time is part of what a tool costs.
 
 import type { Compressor, HostServices } from '../common/host-services.js'
+import { nodeCrypto } from './crypto.js'
 
 const deflate = onDemand(async () => (await import('./deflate.js')).nodeDeflate)
 const zstd = onDemand(async () => (await import('./zstd.js')).bestZstd())
@@ -14,7 +15,8 @@ export const nodeServices: HostServices = {
     hasZstd ??= 'zstd' in process.versions || isInstalled('@bokuweb/zstd-wasm')
     return hasZstd ? zstd : undefined
   },
-  randomBytes: (count) => globalThis.crypto.getRandomValues(new Uint8Array(count)),
+  crypto: nodeCrypto,
+  randomBytes: nodeCrypto.randomBytes,
   wallClock() {
     const ms = Date.now()
     return { seconds: Math.floor(ms / 1000), nanoseconds: (ms % 1000) * 1_000_000 }
