@@ -6,6 +6,7 @@ import { copyOnReadDriver } from './filters/copy-on-read.js'
 import { throttleDriver } from './filters/throttle.js'
 import { memoryDriver } from './memory.js'
 import { nullAioDriver, nullCoDriver } from './null.js'
+import { qcow2Driver } from './qcow2/index.js'
 import { rawDriver } from './raw.js'
 
 export { blkdebugDriver } from './filters/blkdebug.js'
@@ -13,6 +14,7 @@ export { copyOnReadDriver } from './filters/copy-on-read.js'
 export { setThrottleLimits, throttleDriver, throttleLimits } from './filters/throttle.js'
 export { memoryDriver } from './memory.js'
 export { nullAioDriver, nullCoDriver } from './null.js'
+export { qcow2Driver } from './qcow2/index.js'
 export { rawDriver } from './raw.js'
 
 /** Every driver that needs nothing of the host. */
@@ -22,6 +24,7 @@ export const builtinDrivers: readonly BlockDriver[] = [
   memoryDriver,
   nullAioDriver,
   nullCoDriver,
+  qcow2Driver,
   rawDriver,
   throttleDriver,
 ]

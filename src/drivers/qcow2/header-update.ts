@@ -1,0 +1,79 @@
+// Changing the header: fields, extensions and the backing file name are written as one, into the first cluster. What changes
+// in memory changes when the write has succeeded.
+
+import { write } from '../../io/write.js'
+import { barrier } from './barrier.js'
+import { encodeExtensions, encodeText, type HeaderExtensions } from './extensions.js'
+import { encodedHeaderLength, encodeHeader, INCOMPATIBLE_DIRTY, type Qcow2Header } from './header.js'
+import { host } from './layout.js'
+import { refuseOverlap } from './overlap.js'
+import { imageError, type Qcow2State } from './state.js'
+
+/** What a header update may change besides fields. */
+export interface HeaderChange {
+  extensions?: Partial<HeaderExtensions>
+  /** Name of the backing file; null for none. */
+  backingName?: string | null
+}
+
+/** The bytes of a header with all that follows it; undefined where `room` bytes do not hold it. Sets where the name stands. */
+export function encodeFirstCluster(
+  header: Qcow2Header,
+  extensions: HeaderExtensions,
+  backingName: string | undefined,
+  room: number,
+): Uint8Array | undefined {
+  const start = encodedHeaderLength(header)
+  const encoded = encodeExtensions(extensions, header.version)
+  const name = backingName === undefined ? new Uint8Array(0) : encodeText(backingName)
+  const end = start + encoded.byteLength
+  if (end + name.byteLength > room) return undefined
+  header.backingFileOffset = host(backingName === undefined ? 0 : end)
+  header.backingFileSize = name.byteLength
+  const bytes = new Uint8Array(end + name.byteLength)
+  encodeHeader(header, bytes)
+  bytes.set(encoded, start)
+  bytes.set(name, end)
+  return bytes
+}
+
+/**
+ * Rewrites the first cluster with `fields` and `change` applied, and waits until it is durable. ENOSPC where the cluster does
+ * not hold it.
+ */
+export async function writeHeader(
+  state: Qcow2State,
+  fields: Partial<Qcow2Header> = {},
+  change: HeaderChange = {},
+): Promise<void> {
+  const header: Qcow2Header = { ...state.header, ...fields }
+  const extensions: HeaderExtensions = { ...state.extensions, ...change.extensions }
+  const backingName = change.backingName === undefined ? state.backingName : (change.backingName ?? undefined)
+  const { clusterSize } = state.layout
+  const bytes = encodeFirstCluster(header, extensions, backingName, clusterSize)
+  if (bytes === undefined) throw imageError(state, 'ENOSPC', 'the first cluster of the image does not hold its header')
+  const padded = new Uint8Array(clusterSize)
+  padded.set(bytes)
+  refuseOverlap(state, host(0), clusterSize, ['main-header'])
+  await write(state.file, 0, padded)
+  await barrier(state)
+  state.header = header
+  state.extensions = extensions
+  state.backingName = backingName
+}
+
+/** Says that refcounts may be wrong from now on (rule O8). */
+export async function setDirtyBit(state: Qcow2State): Promise<void> {
+  await writeHeader(state, { incompatibleFeatures: state.header.incompatibleFeatures | INCOMPATIBLE_DIRTY })
+}
+
+/** Says that refcounts are right. All of them are durable. */
+export async function clearDirtyBit(state: Qcow2State): Promise<void> {
+  if (!isDirty(state)) return
+  await writeHeader(state, { incompatibleFeatures: state.header.incompatibleFeatures & ~INCOMPATIBLE_DIRTY })
+}
+
+/** Whether the header says that refcounts may be wrong. */
+export function isDirty(state: Qcow2State): boolean {
+  return (state.header.incompatibleFeatures & INCOMPATIBLE_DIRTY) !== 0n
+}

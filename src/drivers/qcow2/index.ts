@@ -1,0 +1,65 @@
+// qcow2: images with snapshots, backing files, compression and encryption, by the specification of that name. This file says
+// what the driver offers; each offer stands in a file of its own.
+
+import { BDRV_REQ_MAY_UNMAP, BDRV_REQ_WRITE_UNCHANGED, BDRV_REQ_ZERO_WRITE } from '../../common/request.js'
+import { defineDriver } from '../../global-state/driver.js'
+import type { NodeIo } from '../../io/node-io.js'
+import { flushMetadata, settleImage } from './flush.js'
+import { looksLikeQcow2 } from './header.js'
+import { isDirty } from './header-update.js'
+import { guest, l1EntriesFor } from './layout.js'
+import { openImage } from './open.js'
+import { QCOW2_OPTIONS } from './options.js'
+import { readGuest } from './read.js'
+import { backingOf, type Qcow2State } from './state.js'
+import { statusOf } from './status.js'
+import { writeGuest } from './write.js'
+import { writeCompressed } from './write-compressed.js'
+import { discardGuest, zeroGuest } from './zero.js'
+
+/** Images in the format qcow2, versions 2 and 3. */
+export const qcow2Driver = defineDriver({
+  name: 'qcow2',
+  kind: 'format',
+  supportsBacking: true,
+  options: QCOW2_OPTIONS,
+  mutableOptions: Object.keys(QCOW2_OPTIONS),
+  childNames: ['file', 'backing', 'data-file'],
+  probe: (header) => (looksLikeQcow2(header) ? 100 : 0),
+  async open(context, options) {
+    const state = await openImage(context, options)
+    const { layout } = state
+    return {
+      io: qcow2Io(state),
+      state,
+      writeFlags: BDRV_REQ_WRITE_UNCHANGED,
+      zeroFlags: BDRV_REQ_MAY_UNMAP | BDRV_REQ_WRITE_UNCHANGED,
+      truncateFlags: BDRV_REQ_ZERO_WRITE,
+      limits: { writeZeroesAlignment: layout.subclusterSize, discardAlignment: layout.clusterSize },
+    }
+  },
+  async close(state) {
+    await settleImage(state)
+  },
+  hasZeroInit: (state) => backingOf(state) === undefined,
+})
+
+function qcow2Io(state: Qcow2State): NodeIo {
+  const { layout } = state
+  return {
+    length: () => state.header.size,
+    read: (offset, into) => readGuest(state, guest(offset), into),
+    write: (offset, data) => writeGuest(state, guest(offset), data),
+    writeCompressed: (offset, data) => writeCompressed(state, guest(offset), data),
+    writeZeroes: (offset, bytes, flags) => zeroGuest(state, guest(offset), bytes, flags),
+    discard: (offset, bytes) => discardGuest(state, guest(offset), bytes),
+    flushToOs: () => flushMetadata(state),
+    blockStatus: (offset, bytes) => statusOf(state, guest(offset), bytes),
+    info: () => ({
+      clusterSize: layout.clusterSize,
+      vmStateOffset: l1EntriesFor(layout, state.header.size) * layout.l2Coverage,
+      isDirty: isDirty(state),
+      needsCompressedWrites: false,
+    }),
+  }
+}

@@ -1,0 +1,93 @@
+// What an open image keeps. Every module of this folder works on one of these; only the module named beside a field writes
+// it.
+
+import type { Mutex } from 'async-mutex'
+import type { ErrnoName } from '../../common/errno.js'
+import { BlockError } from '../../common/error.js'
+import type { Compressor } from '../../common/host-services.js'
+import type { BlockChild, BlockDriverState } from '../../io/block-node.js'
+import type { IoEnvironment } from '../../io/environment.js'
+import type { AllocationsInFlight } from './allocations.js'
+import type { StoredBitmaps } from './bitmaps.js'
+import type { DecompressedClusters } from './decompressed-clusters.js'
+import type { PayloadCipher } from './encryption.js'
+import type { HeaderExtensions } from './extensions.js'
+import type { PendingDiscards } from './freed-clusters.js'
+import type { Qcow2Header } from './header.js'
+import type { HostOffset, Layout } from './layout.js'
+import type { MetadataCache } from './metadata-cache.js'
+import type { Qcow2Settings } from './options.js'
+import type { MetadataMap } from './overlap.js'
+import type { Snapshot } from './snapshots.js'
+import type { Table64 } from './table.js'
+
+/** An open image. */
+export interface Qcow2State {
+  readonly node: BlockDriverState
+  readonly environment: IoEnvironment
+  readonly file: BlockChild
+  /** Where guest data stands: `file`, or the external data file. */
+  readonly dataFile: BlockChild
+  readonly layout: Layout
+  /** Written by header-update.ts together with the header on disk. */
+  header: Qcow2Header
+  extensions: HeaderExtensions
+  /** Name of the backing file as the header has it. */
+  backingName: string | undefined
+  settings: Qcow2Settings
+
+  /** The active L1 table; on disk at `header.l1TableOffset`. */
+  l1: Table64
+  /** The refcount table; on disk at `header.refcountTableOffset`. */
+  refcountTable: Table64
+  readonly l2Cache: MetadataCache
+  readonly refcountCache: MetadataCache
+
+  /** Where the search for free clusters begins. */
+  freeClusterIndex: number
+  /** Where the next compressed cluster goes; 0 where a new host cluster is due. */
+  freeByteOffset: HostOffset
+  /** Decrements of refcounts that do not free a cluster: applied when the L2 tables that no longer need it are stable. */
+  readonly owedDecrements: Map<number, number>
+  /** Allocations whose clusters no L2 table names yet. */
+  readonly allocations: AllocationsInFlight
+  /** Held by whoever changes metadata, as long as it may wait in between. */
+  readonly lock: Mutex
+
+  readonly snapshots: Snapshot[]
+  readonly bitmaps: StoredBitmaps
+  /** Bytes of the snapshot table on disk. */
+  snapshotTableBytes: number
+  /** Free clusters of which the file below is still to be told. */
+  readonly discards: PendingDiscards
+  /** Contents of compressed clusters read last. */
+  readonly decompressed: DecompressedClusters
+  /** Which host clusters hold metadata. */
+  readonly metadata: MetadataMap
+  readonly compressor: Compressor | undefined
+  cipher: PayloadCipher | undefined
+
+  /** Clusters may have been allocated ahead, without data: the file below knows where it has holes. */
+  preallocated: boolean
+  /** Requests may write: the header says that the image is in use, as far as its features want that. */
+  writable: boolean
+  /** The image was found corrupt: nothing is written any more. */
+  corrupt: boolean
+  /** The write of the corrupt bit, once begun. */
+  corruptBitWrite: Promise<void> | undefined
+}
+
+/** An error of this image; `corrupt` metadata found while reading is EIO. */
+export function imageError(state: Qcow2State, code: ErrnoName, message: string, cause?: unknown): BlockError {
+  return new BlockError(code, message, { node: state.node.nodeName, cause })
+}
+
+/** Whether guest data stands in a file of its own. */
+export function hasDataFile(state: Pick<Qcow2State, 'file' | 'dataFile'>): boolean {
+  return state.dataFile !== state.file
+}
+
+/** The edge to the backing file, as it is now. */
+export function backingOf(state: Qcow2State): BlockChild | undefined {
+  return state.node.backing
+}

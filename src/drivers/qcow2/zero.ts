@@ -1,0 +1,240 @@
+// Zeroing and discarding by metadata: entries change, host clusters are freed or kept as a preallocation. Allocations on
+// their way to the same clusters end first.
+
+import { BlockError } from '../../common/error.js'
+import { BDRV_REQ_MAY_UNMAP, type RequestFlags } from '../../common/request.js'
+import { discard } from '../../io/discard.js'
+import { writeZeroes } from '../../io/write-zeroes.js'
+import { freeEntry } from './allocator.js'
+import { type ClusterEntry, entryAt, kindOf, placeOf, putEntry, sameEntry } from './clusters.js'
+import { subclusterMask } from './cow.js'
+import { AUTOCLEAR_DATA_FILE_RAW } from './header.js'
+import { COMPRESSED_HIGH, ZERO_ALLOCATED, ZERO_LOW, ZERO_PLAIN } from './l2-entry.js'
+import { readableSlice, writableSlice } from './l2-tables.js'
+import { clusterEnd, clusterStart, type GuestOffset, guest, isClusterAligned } from './layout.js'
+import type { FreePurpose } from './refcounts.js'
+import { backingOf, hasDataFile, type Qcow2State } from './state.js'
+import { beginWriting, postponesRefcounts } from './writing.js'
+import { rangeReadsZero } from './zero-range.js'
+
+const ALL_SUBCLUSTERS = 0xffff_ffff
+
+/** How to change clusters that go. `unallocate` lets the backing file show through. */
+export type DiscardMode = 'zero' | 'unallocate'
+
+/**
+ * Makes a range read as zeroes by metadata alone: whole subclusters, or a part of one where the rest of it reads as zeroes
+ * already. ENOTSUP where that cannot be: data has to be written then.
+ */
+export async function zeroGuest(
+  state: Qcow2State,
+  offset: GuestOffset,
+  bytes: number,
+  flags: RequestFlags,
+): Promise<void> {
+  const { subclusterSize } = state.layout
+  const end = offset + bytes
+  const start = guest(offset - (offset % subclusterSize))
+  const stop = guest(Math.ceil(end / subclusterSize) * subclusterSize)
+  if (state.header.version < 3) throw unsupported(state, 'version 2 images have no zero clusters')
+  if (start < offset || (stop > end && end < state.header.size)) {
+    if (!(await restReadsZero(state, start, offset, guest(end), stop))) throw unsupported(state, 'not whole clusters')
+  }
+  await zeroClusters(state, start, stop, flags)
+}
+
+function unsupported(state: Qcow2State, message: string): BlockError {
+  return new BlockError('ENOTSUP', message, { node: state.node.nodeName, op: 'write-zeroes' })
+}
+
+/** Whether the subclusters around a range hold nothing of their own, and read as zeroes beside the range. */
+async function restReadsZero(
+  state: Qcow2State,
+  start: GuestOffset,
+  offset: GuestOffset,
+  end: GuestOffset,
+  stop: GuestOffset,
+): Promise<boolean> {
+  return (await rangeReadsZero(state, start, offset - start)) && (await rangeReadsZero(state, end, stop - end))
+}
+
+/** Zeroes whole subclusters. */
+export async function zeroClusters(
+  state: Qcow2State,
+  start: GuestOffset,
+  stop: GuestOffset,
+  flags: RequestFlags,
+): Promise<void> {
+  const { clusterSize } = state.layout
+  if ((state.header.autoclearFeatures & AUTOCLEAR_DATA_FILE_RAW) !== 0n && hasDataFile(state)) {
+    const length = Math.min(stop, state.dataFile.node.state.length) - start
+    if (length > 0) await writeZeroes(state.dataFile, start, length, flags)
+  }
+  await overSlices(state, start, stop, async (at, until) => {
+    const slice = await writableSlice(state, at)
+    const changed: ClusterEntry[] = []
+    try {
+      let index = slice.index
+      for (let from = at as number; from < until; index++) {
+        const cluster = clusterStart(state.layout, guest(from))
+        const to = Math.min(until, cluster + clusterSize)
+        const before = entryAt(state.layout, slice, index)
+        const after = zeroedEntry(state, before, from - cluster, to - cluster, flags)
+        from = to
+        if (sameEntry(before, after)) continue
+        changed.push(before)
+        await declareOrder(state)
+        putEntry(state.layout, slice, index, after)
+        state.l2Cache.markDirty(slice.entry)
+        if (!namesHost(state, before) || placeOf(state, after) === placeOf(state, before)) changed.pop()
+      }
+    } finally {
+      state.l2Cache.release(slice.entry)
+    }
+    await freeAll(state, changed, 'request')
+  })
+}
+
+/** Whatever the image does with the entries from now on, counts that rise were there first. */
+async function declareOrder(state: Qcow2State): Promise<void> {
+  if (!postponesRefcounts(state)) await state.l2Cache.dependOn(state.refcountCache)
+}
+
+function zeroedEntry(
+  state: Qcow2State,
+  before: ClusterEntry,
+  from: number,
+  to: number,
+  flags: RequestFlags,
+): ClusterEntry {
+  const { layout } = state
+  const compressed = (before.high & COMPRESSED_HIGH) !== 0
+  if (layout.extendedL2) {
+    const whole = from === 0 && to === layout.clusterSize
+    if (compressed && !whole) throw unsupported(state, 'a part of a compressed cluster')
+    const unmap = whole && (compressed || ((flags & BDRV_REQ_MAY_UNMAP) !== 0 && namesHost(state, before)))
+    const mask = whole ? ALL_SUBCLUSTERS : subclusterMask(layout, from, to)
+    const keep = unmap && !keepsPlace(state) ? { high: 0, low: 0 } : { high: before.high, low: before.low }
+    return {
+      ...(compressed ? { high: 0, low: 0 } : keep),
+      zeroBits: ((compressed ? 0 : before.zeroBits) | mask) >>> 0,
+      allocatedBits: compressed ? 0 : (before.allocatedBits & ~mask) >>> 0,
+    }
+  }
+  const kind = kindOf(state, before, 0)
+  const unmap = compressed || ((flags & BDRV_REQ_MAY_UNMAP) !== 0 && namesHost(state, before))
+  if (kind === ZERO_PLAIN || (kind === ZERO_ALLOCATED && !unmap)) return before
+  if (unmap && !(keepsPlace(state) && !compressed)) return { high: 0, low: ZERO_LOW, zeroBits: 0, allocatedBits: 0 }
+  return { ...before, low: (before.low | ZERO_LOW) >>> 0 }
+}
+
+/** Discards leave their clusters allocated, where the user asked for that. */
+function keepsPlace(state: Qcow2State): boolean {
+  return state.settings.discardNoUnref
+}
+
+/** Whether an entry holds a reference on host clusters. */
+function namesHost(state: Qcow2State, entry: ClusterEntry): boolean {
+  return (entry.high & COMPRESSED_HIGH) !== 0 || !Number.isNaN(placeOf(state, entry))
+}
+
+/**
+ * Discards whole clusters (the last one may end with the disk). ENOTSUP for less, and where old data of a backing file would
+ * come into view (threats.md I24).
+ */
+export async function discardGuest(state: Qcow2State, offset: GuestOffset, bytes: number): Promise<void> {
+  const { layout, header } = state
+  const end = offset + bytes
+  if (header.version < 3 && backingOf(state) !== undefined) throw unsupported(state, 'version 2 with a backing file')
+  if (!isClusterAligned(layout, offset) || (!isClusterAligned(layout, end) && end !== header.size)) {
+    throw unsupported(state, 'not whole clusters')
+  }
+  await discardClusters(state, offset, clusterEnd(layout, guest(end)), 'zero', 'request')
+}
+
+/** Drops the clusters of a range. The image's lock is not held. */
+export async function discardClusters(
+  state: Qcow2State,
+  start: GuestOffset,
+  stop: GuestOffset,
+  mode: DiscardMode,
+  purpose: FreePurpose,
+): Promise<void> {
+  const { layout } = state
+  await overSlices(state, start, stop, async (at, until) => {
+    if ((await nothingToDiscard(state, at)) && !(mode === 'zero' && backingOf(state) !== undefined)) return
+    const slice = await writableSlice(state, at)
+    const changed: ClusterEntry[] = []
+    try {
+      let index = slice.index
+      for (let from = at as number; from < until; from += layout.clusterSize, index++) {
+        const before = entryAt(layout, slice, index)
+        const after = discardedEntry(state, before, mode)
+        if (sameEntry(before, after)) continue
+        await declareOrder(state)
+        putEntry(layout, slice, index, after)
+        state.l2Cache.markDirty(slice.entry)
+        if (!namesHost(state, before)) continue
+        if (placeOf(state, after) !== placeOf(state, before)) changed.push(before)
+      }
+    } finally {
+      state.l2Cache.release(slice.entry)
+    }
+    if (hasDataFile(state)) await discardData(state, at, until)
+    await freeAll(state, changed, purpose)
+  })
+}
+
+async function nothingToDiscard(state: Qcow2State, at: GuestOffset): Promise<boolean> {
+  const slice = await readableSlice(state, at)
+  if (slice === undefined) return true
+  state.l2Cache.release(slice.entry)
+  return false
+}
+
+function discardedEntry(state: Qcow2State, before: ClusterEntry, mode: DiscardMode): ClusterEntry {
+  const { layout, header } = state
+  const empty = { high: 0, low: 0, zeroBits: 0, allocatedBits: 0 }
+  if (mode === 'unallocate') return empty
+  const named = namesHost(state, before)
+  if (!named && backingOf(state) === undefined) return before
+  const kept = keepsPlace(state) && named && (before.high & COMPRESSED_HIGH) === 0
+  const place = kept ? { high: before.high, low: before.low } : { high: 0, low: 0 }
+  if (layout.extendedL2) return { ...place, zeroBits: ALL_SUBCLUSTERS, allocatedBits: 0 }
+  return header.version >= 3 ? { ...empty, ...place, low: (place.low | ZERO_LOW) >>> 0 } : empty
+}
+
+/** Clusters of an external data file have no counts: they are discarded there, where discards are passed on at all. */
+async function discardData(state: Qcow2State, start: GuestOffset, stop: GuestOffset): Promise<void> {
+  if (!state.settings.passDiscard.request) return
+  const length = Math.min(stop, state.dataFile.node.state.length) - start
+  if (length > 0) await discard(state.dataFile, start, length)
+}
+
+async function freeAll(state: Qcow2State, entries: readonly ClusterEntry[], purpose: FreePurpose): Promise<void> {
+  for (const { high, low } of entries) await freeEntry(state, high, low, purpose)
+}
+
+/** Runs `act` under the lock for each part of a range that one slice maps, once no allocation is on its way there. */
+async function overSlices(
+  state: Qcow2State,
+  start: GuestOffset,
+  stop: GuestOffset,
+  act: (at: GuestOffset, until: GuestOffset) => Promise<void>,
+): Promise<void> {
+  const { layout, settings } = state
+  const sliceBytes = (settings.l2SliceBytes / layout.l2EntryBytes) * layout.clusterSize
+  for (let at = start as number; at < stop; ) {
+    const until = guest(Math.min(stop, (Math.floor(at / sliceBytes) + 1) * sliceBytes))
+    const from = guest(at)
+    const conflict = await state.lock.runExclusive(async () => {
+      const found = state.allocations.conflict(clusterStart(layout, from), clusterEnd(layout, until))
+      if (found !== undefined) return found
+      await beginWriting(state)
+      await act(from, until)
+      return undefined
+    })
+    if (conflict === undefined) at = until
+    else await conflict.ended
+  }
+}
