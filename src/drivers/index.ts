@@ -2,6 +2,7 @@
 
 import type { BlockDriver } from '../global-state/driver.js'
 import { blkdebugDriver } from './filters/blkdebug.js'
+import { blklogwritesDriver } from './filters/blklogwrites.js'
 import { copyOnReadDriver } from './filters/copy-on-read.js'
 import { throttleDriver } from './filters/throttle.js'
 import { memoryDriver } from './memory.js'
@@ -10,6 +11,7 @@ import { qcow2Driver } from './qcow2/index.js'
 import { rawDriver } from './raw.js'
 
 export { blkdebugDriver } from './filters/blkdebug.js'
+export { blklogwritesDriver } from './filters/blklogwrites.js'
 export { copyOnReadDriver } from './filters/copy-on-read.js'
 export { setThrottleLimits, throttleDriver, throttleLimits } from './filters/throttle.js'
 export { memoryDriver } from './memory.js'
@@ -20,6 +22,7 @@ export { rawDriver } from './raw.js'
 /** Every driver that needs nothing of the host. */
 export const builtinDrivers: readonly BlockDriver[] = [
   blkdebugDriver,
+  blklogwritesDriver,
   copyOnReadDriver,
   memoryDriver,
   nullAioDriver,

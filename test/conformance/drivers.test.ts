@@ -66,6 +66,16 @@ describeBuiltin(
   { truncate: 'any' },
 )
 describeBuiltin(
+  'blklogwrites',
+  (size) => ({ driver: 'blklogwrites', file: memory(size), log: { driver: 'memory' } }),
+  MEMORY,
+)
+describeBuiltin(
+  'blklogwrites with large log sectors',
+  (size) => ({ driver: 'blklogwrites', 'log-sector-size': 4096, file: memory(size), log: { driver: 'memory' } }),
+  { truncate: 'any' },
+)
+describeBuiltin(
   'a pile of filters',
   (size) => ({
     driver: 'copy-on-read',
