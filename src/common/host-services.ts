@@ -42,7 +42,10 @@ export interface HostCrypto {
   hmac(name: HashName, key: Uint8Array, data: Uint8Array): Uint8Array
   /** PBKDF2 with HMAC: `bytes` bytes. Runs off the thread where the host can. */
   pbkdf2(name: HashName, password: Uint8Array, salt: Uint8Array, iterations: number, bytes: number): Promise<Uint8Array>
-  /** AES with a key of 16, 24 or 32 bytes, or of 32 or 64 for xts: two keys, the second for the tweak. */
+  /**
+   * AES with a key of 16, 24 or 32 bytes, or of 32 or 64 for xts: two keys, the second for the tweak. `key` may be
+   * overwritten when this returns.
+   */
   aes(mode: AesMode, key: Uint8Array): AesCipher
   /** Bytes nobody can guess. */
   randomBytes(count: number): Uint8Array

@@ -9,7 +9,7 @@ export class SecretStore {
   /** Keeps a copy of `data` under `id`. EEXIST where the id is taken. */
   define(id: string, data: Uint8Array): void {
     if (this.#secrets.has(id)) throw new BlockError('EEXIST', `there is a secret with id ${quoteOutside(id)} already`)
-    this.#secrets.set(id, data.slice())
+    this.#secrets.set(id, Uint8Array.from(data))
   }
 
   /** Forgets a secret, its bytes overwritten; false where there is none. Images that are open stay so. */
@@ -22,6 +22,6 @@ export class SecretStore {
   lookup(id: string): Uint8Array {
     const data = this.#secrets.get(id)
     if (data === undefined) throw new BlockError('EINVAL', `No secret with id ${quoteOutside(id)}`, { op: 'secret' })
-    return data.slice()
+    return Uint8Array.from(data)
   }
 }

@@ -118,7 +118,7 @@ function mix(words: Int32Array, mask: Int32Array): void {
 /** A view of `data` where its place in memory allows one, else a copy. */
 function wordsOf(data: Uint8Array): Int32Array {
   if (data.byteOffset % 4 === 0) return new Int32Array(data.buffer, data.byteOffset, data.length / 4)
-  return new Int32Array(data.slice().buffer)
+  return new Int32Array(Uint8Array.from(data).buffer)
 }
 
 function bytesOf(words: Int32Array): Uint8Array {

@@ -17,6 +17,15 @@ describe('the secrets of a graph', () => {
     expect(secrets.lookup('s0')).toEqual(PASSWORD)
   })
 
+  test('are copies also where a buffer gives views for slices', () => {
+    const secrets = new SecretStore()
+    const given = Buffer.from(PASSWORD)
+    secrets.define('s0', given)
+    given.fill(0)
+    secrets.lookup('s0').fill(0)
+    expect(secrets.lookup('s0')).toEqual(PASSWORD)
+  })
+
   test('have one meaning each', () => {
     const secrets = new SecretStore()
     secrets.define('s0', PASSWORD)
