@@ -35,7 +35,7 @@ export const DIGEST_BYTES: Readonly<Record<HashName, number>> = {
 export function readHashName(crypto: HostCrypto, name: string): HashName {
   const hash = HASHES.find((known) => known === name.toLowerCase())
   if (hash !== undefined && crypto.hasHash(hash)) return hash
-  throw new BlockError('ENOTSUP', `hash ${quoteOutside(name)} is not supported`, { op: 'open' })
+  throw new BlockError('ENOTSUP', `Hash algorithm ${quoteOutside(name)} not supported`, { op: 'open' })
 }
 
 /** The cipher that a header names. ENOTSUP for what is not AES in xts, cbc or ecb, or has no such key; EIO for essiv without a hash. */
@@ -44,14 +44,15 @@ export function readCipherSpec(
   header: { cipherName: string; cipherMode: string; keyBytes: number },
 ): CipherSpec {
   const { cipherName, cipherMode, keyBytes } = header
-  const unknown = (): BlockError => {
-    const name = quoteOutside(`${cipherName}-${cipherMode}`)
-    return new BlockError('ENOTSUP', `cipher ${name} with a key of ${keyBytes} bytes is not supported`, { op: 'open' })
-  }
+  const unknown = (): BlockError =>
+    unsupported(`Algorithm ${quoteOutside(cipherName)} with key size ${keyBytes} bytes not supported`)
   const match = /^(xts|cbc|ecb)(?:-(plain64|plain|essiv)(?::(.*))?)?$/.exec(cipherMode)
-  if (cipherName !== 'aes' || match === null) throw unknown()
+  if (cipherName !== 'aes') throw unknown()
+  if (match === null) throw unsupported(`Cipher mode ${quoteOutside(cipherMode)} not supported`)
   const [, mode, generator, hash] = match as unknown as [string, AesMode, IvGenerator | undefined, string | undefined]
-  if ((generator === undefined && mode !== 'ecb') || (hash !== undefined && generator !== 'essiv')) throw unknown()
+  if ((generator === undefined && mode !== 'ecb') || (hash !== undefined && generator !== 'essiv')) {
+    throw unsupported(`Cipher mode ${quoteOutside(cipherMode)} not supported`)
+  }
   const spec: CipherSpec = {
     mode,
     ivGenerator: mode === 'ecb' ? undefined : generator,
@@ -73,14 +74,17 @@ function readIvHash(crypto: HostCrypto, name: string | undefined): HashName {
   return hash
 }
 
+function unsupported(message: string): BlockError {
+  return new BlockError('ENOTSUP', message, { op: 'open' })
+}
+
 function hasKeySize({ mode, keyBytes }: CipherSpec): boolean {
   return (mode === 'xts' ? [32, 64] : [16, 24, 32]).includes(keyBytes)
 }
 
-/** The header's text for a cipher: "xts-plain64". */
-export function cipherModeText({ mode, ivGenerator, ivHash }: CipherSpec): string {
-  const generator = ivGenerator === undefined ? '' : `-${ivGenerator}`
-  return `${mode}${generator}${ivHash === undefined ? '' : `:${ivHash}`}`
+/** The header's text for a cipher: "xts-plain64". Readers want a generator of vectors also where the mode has none. */
+export function cipherModeText({ mode, ivGenerator = 'plain64', ivHash }: CipherSpec): string {
+  return `${mode}-${ivGenerator}${ivHash === undefined ? '' : `:${ivHash}`}`
 }
 
 /** The option's word for a cipher: "aes-256". */

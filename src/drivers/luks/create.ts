@@ -5,13 +5,19 @@ import type { Clock } from '../../common/clock.js'
 import type { HashName, HostCrypto } from '../../common/host-services.js'
 import { alignUp } from '../../common/units.js'
 import { type CipherSpec, cipherModeText } from './cipher-spec.js'
-import { encodeLuksHeader, LUKS_DIGEST_BYTES, LUKS_NUM_KEYS, LUKS_SALT_BYTES, type LuksHeader } from './header.js'
+import {
+  encodeLuksHeader,
+  LUKS_DIGEST_BYTES,
+  LUKS_NUM_KEYS,
+  LUKS_SALT_BYTES,
+  LUKS_STRIPES,
+  type LuksHeader,
+} from './header.js'
 import { measureIterations } from './iterations.js'
 import { fillKeySlot, type KeySlots, masterKeyDigest } from './key-slots.js'
 import { SectorCipher } from './sector-cipher.js'
 import type { LuksArea } from './volume.js'
 
-const LUKS_STRIPES = 4000
 const LUKS_ALIGN_KEYSLOTS = 4096
 
 /** What a new volume is to be. */

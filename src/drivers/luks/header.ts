@@ -10,6 +10,9 @@ export const LUKS_SECTOR_BYTES = 512
 
 export const LUKS_NUM_KEYS = 8
 
+/** Of the anti-forensic splitter: no writer has used another number. */
+export const LUKS_STRIPES = 4000
+
 /** Bytes of a salt and of the master key's digest. */
 export const LUKS_SALT_BYTES = 32
 export const LUKS_DIGEST_BYTES = 20
@@ -80,7 +83,7 @@ function decodeSlot(view: DataView, bytes: Uint8Array, index: number): LuksKeySl
   const at = FIRST_SLOT + index * SLOT_BYTES
   const state = view.getUint32(at)
   if (state !== LUKS_KEY_ENABLED && state !== LUKS_KEY_DISABLED) {
-    throw new BlockError('EIO', `LUKS key slot ${index} is neither active nor inactive`, { op: 'open' })
+    throw new BlockError('EIO', `Keyslot ${index} state (active/disable) is corrupted`, { op: 'open' })
   }
   return {
     active: state === LUKS_KEY_ENABLED,

@@ -1,6 +1,7 @@
 // How many iterations of PBKDF2 take a given time on this host: what a new key slot asks of everybody who guesses at it.
 
 import type { Clock } from '../../common/clock.js'
+import { BlockError } from '../../common/error.js'
 import type { HashName, HostCrypto } from '../../common/host-services.js'
 import { LUKS_SALT_BYTES } from './header.js'
 
@@ -16,7 +17,7 @@ const MOST_ITERATIONS = 15_000_000
 const FIRST_TRIAL = 2048
 const LAST_TRIAL = 2 ** 24
 
-/** Iterations that make `bytes` bytes of key in about `ms` milliseconds, as `clock` sees it. */
+/** Iterations that make `bytes` bytes of key in about `ms` milliseconds, as `clock` sees it. ERANGE where they are too many. */
 export async function measureIterations(
   crypto: HostCrypto,
   clock: Clock,
@@ -32,6 +33,9 @@ export async function measureIterations(
     const elapsed = clock.now() - start
     if (elapsed < TRIAL_MS && trial < LAST_TRIAL) continue
     const iterations = Math.round((trial * ms) / Math.max(elapsed, 1))
-    return Math.min(Math.max(iterations, LEAST_ITERATIONS), MOST_ITERATIONS)
+    if (iterations > MOST_ITERATIONS) {
+      throw new BlockError('ERANGE', `PBKDF iterations ${iterations} larger than ${MOST_ITERATIONS}`, { op: 'create' })
+    }
+    return Math.max(iterations, LEAST_ITERATIONS)
   }
 }

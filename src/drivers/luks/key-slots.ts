@@ -45,7 +45,7 @@ export async function tryKeySlot(
   const { crypto, area, header, hash } = slots
   const slot = header.keySlots[index]
   if (slot?.active !== true) return undefined
-  const material = new Uint8Array(keyMaterialBytes(header.keyBytes, slot.stripes))
+  const material = new Uint8Array(keyMaterialBytes(header.keyBytes))
   await area.read(slot.keyMaterialOffset, material)
   const cipher = await slotCipher(slots, slot, password)
   cipher.decrypt(0, material)
@@ -68,7 +68,7 @@ export async function fillKeySlot(
   const { crypto, area, header, hash } = slots
   const slot = slotAt(slots, index)
   const filled = { ...slot, active: true, iterations, salt: crypto.randomBytes(LUKS_SALT_BYTES) }
-  const material = new Uint8Array(keyMaterialBytes(header.keyBytes, slot.stripes))
+  const material = new Uint8Array(keyMaterialBytes(header.keyBytes))
   material.set(afSplit(crypto, hash, masterKey, slot.stripes))
   const cipher = await slotCipher(slots, filled, password)
   cipher.encrypt(0, material)
@@ -82,7 +82,7 @@ export async function eraseKeySlot(slots: KeySlots, index: number): Promise<void
   const { crypto, area, header } = slots
   const slot = slotAt(slots, index)
   await writeSlot(slots, index, { ...slot, active: false, iterations: 0, salt: new Uint8Array(LUKS_SALT_BYTES) })
-  const bytes = keyMaterialBytes(header.keyBytes, slot.stripes)
+  const bytes = keyMaterialBytes(header.keyBytes)
   await area.write(slot.keyMaterialOffset, crypto.randomBytes(bytes))
   await area.flush()
 }

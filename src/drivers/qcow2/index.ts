@@ -1,6 +1,7 @@
 // qcow2: images with snapshots, backing files, compression and encryption, by the specification of that name. This file says
 // what the driver offers; each offer stands in a file of its own.
 
+import type { Bytes } from '../../common/io-vector.js'
 import { BDRV_REQ_MAY_UNMAP, BDRV_REQ_WRITE_UNCHANGED, BDRV_REQ_ZERO_WRITE } from '../../common/request.js'
 import { defineDriver } from '../../global-state/driver.js'
 import type { NodeIo } from '../../io/node-io.js'
@@ -35,7 +36,11 @@ export const qcow2Driver = defineDriver({
       writeFlags: BDRV_REQ_WRITE_UNCHANGED,
       zeroFlags: BDRV_REQ_MAY_UNMAP | BDRV_REQ_WRITE_UNCHANGED,
       truncateFlags: BDRV_REQ_ZERO_WRITE,
-      limits: { writeZeroesAlignment: layout.subclusterSize, discardAlignment: layout.clusterSize },
+      limits: {
+        requestAlignment: state.cipher?.sectorSize ?? 1,
+        writeZeroesAlignment: layout.subclusterSize,
+        discardAlignment: layout.clusterSize,
+      },
     }
   },
   async close(state) {
@@ -50,7 +55,10 @@ function qcow2Io(state: Qcow2State): NodeIo {
     length: () => state.header.size,
     read: (offset, into) => readGuest(state, guest(offset), into),
     write: (offset, data) => writeGuest(state, guest(offset), data),
-    writeCompressed: (offset, data) => writeCompressed(state, guest(offset), data),
+    // Compressed clusters are never encrypted: an image is one or the other.
+    ...(state.cipher === undefined
+      ? { writeCompressed: (offset: number, data: Bytes) => writeCompressed(state, guest(offset), data) }
+      : {}),
     writeZeroes: (offset, bytes, flags) => zeroGuest(state, guest(offset), bytes, flags),
     discard: (offset, bytes) => discardGuest(state, guest(offset), bytes),
     flushToOs: () => flushMetadata(state),

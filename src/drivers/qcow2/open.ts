@@ -12,6 +12,7 @@ import { read } from '../../io/read.js'
 import { AllocationsInFlight } from './allocations.js'
 import { barrier } from './barrier.js'
 import { DecompressedClusters } from './decompressed-clusters.js'
+import { openEncryption } from './encryption.js'
 import { decodeExtensions, decodeText, featureName, type HeaderExtensions } from './extensions.js'
 import { PendingDiscards } from './freed-clusters.js'
 import {
@@ -93,6 +94,7 @@ export async function openImage(context: OpenContext, options: Qcow2OptionValues
     header.refcountTableOffset,
     header.refcountTableClusters * layout.clusterSize,
   )
+  const encryption = await openEncryption({ context, file, header, extensions, layout, options })
   const dataFile = await openDataFile(context, file, first)
   await openBacking(context, first)
   const state: Qcow2State = {
@@ -121,7 +123,8 @@ export async function openImage(context: OpenContext, options: Qcow2OptionValues
     decompressed: new DecompressedClusters(),
     metadata: new MetadataMap(layout.clusterSize),
     compressor: compressorOf(context, header),
-    cipher: undefined,
+    cipher: encryption?.cipher,
+    luks: encryption?.luks,
     preallocated: false,
     writable: false,
     corrupt: (header.incompatibleFeatures & INCOMPATIBLE_CORRUPT) !== 0n,

@@ -63,7 +63,9 @@ export const QCOW2_OPTIONS = {
     max: 2 ** 31 - 1,
     description: 'seconds after which unused cache entries are dropped; 0 for never',
   }),
-  'encrypt.format': enumOption(['aes', 'luks'], { description: 'encryption expected of the image' }),
+  'encrypt.format': stringOption({
+    description: 'encryption expected of the image: aes or luks; aes also allows writing',
+  }),
   'encrypt.key-secret': stringOption({ description: 'id of the secret that opens the image' }),
 }
 

@@ -7,6 +7,7 @@ import { BlockError } from '../../common/error.js'
 import type { Compressor } from '../../common/host-services.js'
 import type { BlockChild, BlockDriverState } from '../../io/block-node.js'
 import type { IoEnvironment } from '../../io/environment.js'
+import type { KeySlots } from '../luks/key-slots.js'
 import type { AllocationsInFlight } from './allocations.js'
 import type { StoredBitmaps } from './bitmaps.js'
 import type { DecompressedClusters } from './decompressed-clusters.js'
@@ -65,7 +66,10 @@ export interface Qcow2State {
   /** Which host clusters hold metadata. */
   readonly metadata: MetadataMap
   readonly compressor: Compressor | undefined
-  cipher: PayloadCipher | undefined
+  /** Of an image that is encrypted. */
+  readonly cipher: PayloadCipher | undefined
+  /** Of an image encrypted by LUKS: its passwords. */
+  readonly luks: KeySlots | undefined
 
   /** Clusters may have been allocated ahead, without data: the file below knows where it has holes. */
   preallocated: boolean

@@ -87,7 +87,7 @@ function writeData(state: Qcow2State, place: HostOffset, offset: GuestOffset, da
   if (!hasDataFile(state)) refuseOverlap(state, place, data.byteLength, [])
   if (state.cipher === undefined) return write(state.dataFile, place, data)
   // A copy: the buffer is the caller's, who is not to find it changed.
-  const encrypted = data instanceof Uint8Array ? data.slice() : flattenBytes(data)
+  const encrypted = data instanceof Uint8Array ? Uint8Array.from(data) : flattenBytes(data)
   state.cipher.encrypt(place, offset, encrypted)
   return write(state.dataFile, place, encrypted)
 }
