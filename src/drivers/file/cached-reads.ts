@@ -28,7 +28,7 @@ export class CachedReads {
       this.#rest--
       return 0
     }
-    if (into.byteLength > LARGEST_TRY || this.#unsupported) return 0
+    if (into.length > LARGEST_TRY || this.#unsupported) return 0
     if (into instanceof IoVector && into.buffers.length > CACHED_READ_SEGMENTS) return 0
     const got = this.#readCached(fd, into, offset)
     if (got > 0) {

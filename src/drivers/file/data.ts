@@ -13,17 +13,17 @@ export function readFile(file: OpenFile, offset: number, into: Bytes): Completio
   const { cachedReads } = file
   if (cachedReads !== undefined) {
     const got = cachedReads.tryRead(file.descriptor.number, into, offset)
-    if (got === into.byteLength) return
+    if (got === into.length) return
     return readFromPool(file, into, got, offset)
   }
-  if (into.byteLength === 0) return
+  if (into.length === 0) return
   if (file.direct && !isMemoryAligned(file, into)) return readBounced(file, offset, into)
   return readFromPool(file, into, 0, offset)
 }
 
 /** Writes all of `data`. */
 export function writeFile(file: OpenFile, offset: number, data: Bytes): Completion {
-  if (data.byteLength === 0) return
+  if (data.length === 0) return
   if (file.direct && !isMemoryAligned(file, data)) return writeBounced(file, offset, data)
   return writeByPool(file, data, offset)
 }
@@ -32,10 +32,10 @@ export function writeFile(file: OpenFile, offset: number, data: Bytes): Completi
 const BOUNCE_BYTES = MiB
 
 async function readBounced(file: OpenFile, offset: number, into: Bytes): Promise<void> {
-  const bounce = takeAlignedBuffer(Math.min(into.byteLength, BOUNCE_BYTES))
+  const bounce = takeAlignedBuffer(Math.min(into.length, BOUNCE_BYTES))
   try {
-    for (let done = 0; done < into.byteLength; done += bounce.byteLength) {
-      const bytes = Math.min(bounce.byteLength, into.byteLength - done)
+    for (let done = 0; done < into.length; done += bounce.length) {
+      const bytes = Math.min(bounce.length, into.length - done)
       const part = bounce.subarray(0, bytes)
       await readFromPool(file, part, 0, offset + done)
       copyBytes(into, part, done)
@@ -46,10 +46,10 @@ async function readBounced(file: OpenFile, offset: number, into: Bytes): Promise
 }
 
 async function writeBounced(file: OpenFile, offset: number, data: Bytes): Promise<void> {
-  const bounce = takeAlignedBuffer(Math.min(data.byteLength, BOUNCE_BYTES))
+  const bounce = takeAlignedBuffer(Math.min(data.length, BOUNCE_BYTES))
   try {
-    for (let done = 0; done < data.byteLength; done += bounce.byteLength) {
-      const bytes = Math.min(bounce.byteLength, data.byteLength - done)
+    for (let done = 0; done < data.length; done += bounce.length) {
+      const bytes = Math.min(bounce.length, data.length - done)
       const part = bounce.subarray(0, bytes)
       copyBytes(part, sliceBytes(data, done, done + bytes))
       await writeByPool(file, part, offset + done)
@@ -66,7 +66,7 @@ function isMemoryAligned(file: OpenFile, bytes: Bytes): boolean {
 }
 
 function isBufferAligned(file: OpenFile, buffer: Uint8Array): boolean {
-  if (buffer.byteLength % file.requestAlignment !== 0) return false
+  if (buffer.length % file.requestAlignment !== 0) return false
   if (isArenaMemory(buffer)) return buffer.byteOffset % file.memoryAlignment === 0
   return file.native !== undefined && file.native.address(buffer) % file.memoryAlignment === 0
 }

@@ -68,7 +68,7 @@ export function checkPath(path: string): void {
       })
     }
   }
-  if (new TextEncoder().encode(path).byteLength > MAX_PATH_BYTES) {
+  if (new TextEncoder().encode(path).length > MAX_PATH_BYTES) {
     throw new BlockError('ENAMETOOLONG', `the file name ${quoteOutside(path)} is too long`, { op: 'open' })
   }
 }

@@ -68,8 +68,8 @@ async function fillWithZeroes(file: OpenFile, current: number, length: number): 
   await hostCall(file, 'truncate', (fd) => file.host.truncate(fd, length))
   const zeroes = alignedBuffer(MiB)
   try {
-    for (let at = current; at < length; at += zeroes.byteLength) {
-      await writeByPool(file, zeroes.subarray(0, Math.min(zeroes.byteLength, alignUp(length - at, unit))), at)
+    for (let at = current; at < length; at += zeroes.length) {
+      await writeByPool(file, zeroes.subarray(0, Math.min(zeroes.length, alignUp(length - at, unit))), at)
     }
   } finally {
     releaseAlignedBuffer(zeroes)

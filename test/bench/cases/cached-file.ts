@@ -16,6 +16,7 @@ export interface CachedFileSettings {
   nativeMissing: string | undefined
 }
 
+const KIB = 1024
 const THREADS = 'qemu-img, threads'
 const IO_URING = 'qemu-img, io_uring'
 const NATIVE = 'native calls'
@@ -24,7 +25,7 @@ const POOL_4 = 'no native calls, 4 pool threads'
 
 /** Reads at queue depths 32 and 1, writes at 32. */
 export function cachedFileCases(settings: CachedFileSettings): PairedCase[] {
-  return [readsAt32(settings), readsAt1(settings), writesAt32(settings)]
+  return [readsAt32(settings), readsApartAt32(settings), readsAt1(settings), writesAt32(settings)]
 }
 
 function readsAt32(settings: CachedFileSettings): PairedCase {
@@ -48,6 +49,25 @@ function readsAt32(settings: CachedFileSettings): PairedCase {
       ours(NATIVE, request, { native: true, pool: 4 }, settings.nativeMissing),
     ],
     comparisons,
+  }
+}
+
+/** No two requests lie side by side: none can be joined with another. */
+function readsApartAt32(settings: CachedFileSettings): PairedCase {
+  const request = requestOf(settings, { depth: 32, step: 12 * KIB })
+  return {
+    group: 'cached reads of a raw file, QD 32, 4 KiB in every 12 KiB',
+    contestants: [
+      ours(POOL_1, request, { native: false, pool: 1 }),
+      threads(settings, request),
+      ours(POOL_4, request, { native: false, pool: 4 }),
+      ioUring(settings, request),
+    ],
+    comparisons: [
+      { ours: POOL_1, peer: THREADS },
+      { ours: POOL_1, peer: IO_URING },
+      { ours: POOL_4, peer: THREADS },
+    ],
   }
 }
 

@@ -9,6 +9,8 @@ export interface BenchRequest {
   /** Requests in flight. */
   depth: number
   count: number
+  /** From the beginning of a request to that of the next, in bytes; else they lie side by side. */
+  step?: number
   write?: boolean
   /** The image with the options that say what it is. */
   image: readonly string[]
@@ -57,9 +59,10 @@ export async function peerLacksIoUring(file: string): Promise<string | undefined
 }
 
 function benchArguments(request: BenchRequest): string[] {
-  const { depth, count, write = false, image, aio } = request
+  const { depth, count, step, write = false, image, aio } = request
   const fixed = ['bench', '-c', String(count), '-d', String(depth), '-s', '4096', '-t', 'writeback']
-  return [...fixed, ...(write ? ['-w'] : []), ...(aio === undefined ? [] : ['-i', aio]), ...image]
+  const apart = step === undefined ? [] : ['-S', String(step)]
+  return [...fixed, ...apart, ...(write ? ['-w'] : []), ...(aio === undefined ? [] : ['-i', aio]), ...image]
 }
 
 function rateOf(request: BenchRequest, printed: string): number {
