@@ -11,6 +11,8 @@ import { openNode } from '../../src/global-state/life/open.js'
 import type { OpenSettings } from '../../src/global-state/life/open-request.js'
 import type { NodeState } from '../../src/global-state/node-state.js'
 
+export { codeOf } from './code-of.js'
+
 export interface RigOptions {
   drivers?: readonly BlockDriver[]
   clock?: Clock
@@ -53,15 +55,5 @@ export async function openIn(graph: BlockGraph, options: Record<string, unknown>
       })
       return graph.nodes.size
     },
-  }
-}
-
-/** The code of the error that `run` throws or rejects with; undefined where it does neither. */
-export async function codeOf(run: () => unknown): Promise<string | undefined> {
-  try {
-    await run()
-    return undefined
-  } catch (error) {
-    return (error as { code?: string }).code ?? String(error)
   }
 }

@@ -1,8 +1,9 @@
 // The first stage: whether a request is allowed at all. Everything here is a typed error that always runs; nothing is
 // counted yet. What can change while a request waits (permissions, length, bitmaps) is asked again by `prepareWrite`.
 
+import { checkOffsetBytes } from '../../common/check-request.js'
 import { BlockError } from '../../common/error.js'
-import { BDRV_REQUEST_MAX_BYTES, MAX_LENGTH } from '../../common/limits.js'
+import { BDRV_REQUEST_MAX_BYTES } from '../../common/limits.js'
 import { BDRV_O_INACTIVE, BDRV_O_NO_IO, BDRV_O_RDWR } from '../../common/open-flags.js'
 import { BLK_PERM_RESIZE, BLK_PERM_WRITE, BLK_PERM_WRITE_UNCHANGED } from '../../common/permissions.js'
 import {
@@ -31,15 +32,7 @@ export function checkOpen(node: BlockDriverState, op: string): void {
 
 /** Throws EINVAL for what is no range, EFBIG for one that ends beyond MAX_LENGTH. */
 export function checkRange(node: BlockDriverState, offset: Offset, bytes: number, op: string): void {
-  if (!Number.isInteger(offset) || !Number.isInteger(bytes) || offset < 0 || bytes < 0) {
-    throw invalid(node, `${String(bytes)} bytes at ${String(offset)} are no range`, op)
-  }
-  if (offset > MAX_LENGTH || bytes > MAX_LENGTH - offset) {
-    throw new BlockError('EFBIG', `the range ends beyond the largest length, ${MAX_LENGTH}`, {
-      node: node.nodeName,
-      op,
-    })
-  }
+  checkOffsetBytes(offset, bytes, { node: node.nodeName, op })
 }
 
 /** Throws unless a bounded request (one with a buffer) is well-formed and its node open. */

@@ -6,21 +6,11 @@ import { BLK_PERM_ALL } from '../../../src/common/permissions.js'
 import { BDRV_REQ_ZERO_WRITE } from '../../../src/common/request.js'
 import { flush, flushNode } from '../../../src/io/flush.js'
 import { setWriteThreshold } from '../../../src/io/gates.js'
-import type { Completion } from '../../../src/io/node-io.js'
 import { truncate } from '../../../src/io/truncate.js'
 import { write } from '../../../src/io/write.js'
+import { codeOf } from '../../support/code-of.js'
 import { edgeOn, link, memoryNode, StubNode, StubParent, without } from '../../support/stub-graph.js'
 import { settled } from '../../support/virtual-clock.js'
-
-/** A throw and a rejection are the same to a caller that awaits. */
-async function code(call: () => Completion): Promise<string | undefined> {
-  try {
-    await call()
-    return undefined
-  } catch (error) {
-    return (error as BlockError).code
-  }
-}
 
 const bytes = (length: number, fill = 7) => new Uint8Array(length).fill(fill)
 
@@ -35,7 +25,7 @@ describe('flush', () => {
     expect(flushes()).toBe(1)
     write(edge, 0, bytes(512))
     io.failure = (call) => (call.op === 'flush' ? new BlockError('EIO', 'no') : undefined)
-    expect(await code(() => flush(edge))).toBe('EIO')
+    expect(await codeOf(() => flush(edge))).toBe('EIO')
     io.failure = undefined
     await flush(edge)
     expect(flushes()).toBe(3)
@@ -65,7 +55,7 @@ describe('flush', () => {
     write(edge, 0, bytes(512))
     io.mode = 'held'
     const first = flush(edge)
-    const later = Array.from({ length: 100 }, () => code(() => flush(edge)))
+    const later = Array.from({ length: 100 }, () => codeOf(() => flush(edge)))
     await settled()
     expect(flushes()).toBe(1)
     io.mode = 'sync'
@@ -97,7 +87,7 @@ describe('flush', () => {
     readOnly.perm = BLK_PERM_ALL
     write(edgeOn(a), 0, bytes(512))
     ioA.failure = () => new BlockError('EIO', 'first')
-    expect(await code(() => flushNode(top))).toBe('EIO')
+    expect(await codeOf(() => flushNode(top))).toBe('EIO')
     expect(ioB.calls.filter(({ op }) => op === 'flush')).toHaveLength(1)
   })
 
@@ -136,16 +126,16 @@ describe('truncate', () => {
   it('refuses what is no length, a read-only node and a driver that cannot', async () => {
     const { node, io } = memoryNode(4096)
     const edge = edgeOn(node)
-    expect(await code(() => truncate(edge, -1))).toBe('EINVAL')
-    expect(await code(() => truncate(edge, 1.5))).toBe('EINVAL')
-    expect(await code(() => truncate(edge, MAX_LENGTH + 1))).toBe('EFBIG')
-    expect(await code(() => truncate(edge, 2 ** 60))).toBe('EFBIG')
-    expect(await code(() => truncate(edge, 8192, { flags: BDRV_REQ_ZERO_WRITE }))).toBe('ENOTSUP')
+    expect(await codeOf(() => truncate(edge, -1))).toBe('EINVAL')
+    expect(await codeOf(() => truncate(edge, 1.5))).toBe('EINVAL')
+    expect(await codeOf(() => truncate(edge, MAX_LENGTH + 1))).toBe('EFBIG')
+    expect(await codeOf(() => truncate(edge, 2 ** 60))).toBe('EFBIG')
+    expect(await codeOf(() => truncate(edge, 8192, { flags: BDRV_REQ_ZERO_WRITE }))).toBe('ENOTSUP')
     node.openFlags = 0
-    expect(await code(() => truncate(edge, 0))).toBe('EACCES')
+    expect(await codeOf(() => truncate(edge, 0))).toBe('EACCES')
     node.openFlags = BDRV_O_RDWR
     without(io, 'truncate')
-    expect(await code(() => truncate(edge, 0))).toBe('ENOTSUP')
+    expect(await codeOf(() => truncate(edge, 0))).toBe('ENOTSUP')
     expect(node.state).toMatchObject({ length: 4096, inFlight: 0 })
   })
 

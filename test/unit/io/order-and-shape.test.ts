@@ -3,22 +3,12 @@ import { BlockError } from '../../../src/common/error.js'
 import { IoVector } from '../../../src/common/io-vector.js'
 import { BDRV_REQ_FUA, BDRV_REQ_NO_WAIT, BDRV_REQ_SERIALISING } from '../../../src/common/request.js'
 import { flush } from '../../../src/io/flush.js'
-import type { Completion } from '../../../src/io/node-io.js'
 import { read } from '../../../src/io/read.js'
 import { write } from '../../../src/io/write.js'
 import { writeZeroes } from '../../../src/io/write-zeroes.js'
+import { codeOf } from '../../support/code-of.js'
 import { edgeOn, memoryNode } from '../../support/stub-graph.js'
 import { settled } from '../../support/virtual-clock.js'
-
-/** A throw and a rejection are the same to a caller that awaits. */
-async function code(call: () => Completion): Promise<string | undefined> {
-  try {
-    await call()
-    return undefined
-  } catch (error) {
-    return (error as BlockError).code
-  }
-}
 
 const bytes = (length: number, fill = 7) => new Uint8Array(length).fill(fill)
 
@@ -26,7 +16,7 @@ describe('padding', () => {
   it('fails a write whose surroundings cannot be read, before it writes', async () => {
     const { node, io } = memoryNode(4096, { limits: { requestAlignment: 512 } })
     io.failure = (call) => (call.op === 'read' ? new BlockError('EIO', 'bad sector') : undefined)
-    expect(await code(() => write(edgeOn(node), 100, bytes(10)))).toBe('EIO')
+    expect(await codeOf(() => write(edgeOn(node), 100, bytes(10)))).toBe('EIO')
     expect(io.calls.map((call) => call.op)).toEqual(['read'])
     expect(node.state).toMatchObject({ inFlight: 0, serialising: 0, writeGates: 0 })
   })
@@ -93,7 +83,7 @@ describe('serialising requests', () => {
     io.mode = 'held'
     const first = write(edge, 0, bytes(512))
     const flags = BDRV_REQ_SERIALISING | BDRV_REQ_NO_WAIT
-    expect(await code(() => write(edge, 0, bytes(1024), flags))).toBe('EBUSY')
+    expect(await codeOf(() => write(edge, 0, bytes(1024), flags))).toBe('EBUSY')
     const apart = write(edge, 1024, bytes(512), flags)
     await settled()
     io.releaseAll()

@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest'
 import { assert } from '../../../src/common/assert.js'
-import type { BlockError } from '../../../src/common/error.js'
 import { IoVector } from '../../../src/common/io-vector.js'
 import { BDRV_REQUEST_MAX_BYTES, MAX_LENGTH } from '../../../src/common/limits.js'
 import { BDRV_O_INACTIVE, BDRV_O_RDWR } from '../../../src/common/open-flags.js'
@@ -13,23 +12,13 @@ import {
 } from '../../../src/common/request.js'
 import { discard } from '../../../src/io/discard.js'
 import { flush } from '../../../src/io/flush.js'
-import type { Completion } from '../../../src/io/node-io.js'
 import { read } from '../../../src/io/read.js'
 import { refreshLength, truncate } from '../../../src/io/truncate.js'
 import { write } from '../../../src/io/write.js'
 import { writeZeroes } from '../../../src/io/write-zeroes.js'
+import { codeOf } from '../../support/code-of.js'
 import { edgeOn, link, memoryNode, StubNode } from '../../support/stub-graph.js'
 import { settled } from '../../support/virtual-clock.js'
-
-/** A throw and a rejection are the same to a caller that awaits. */
-async function code(call: () => Completion): Promise<string | undefined> {
-  try {
-    await call()
-    return undefined
-  } catch (error) {
-    return (error as BlockError).code
-  }
-}
 
 const bytes = (length: number, fill = 7) => new Uint8Array(length).fill(fill)
 
@@ -105,21 +94,21 @@ describe('bounds', () => {
     ['infinite', Number.POSITIVE_INFINITY, 512, 'EINVAL'],
   ] as const)('%s', async (_name, offset, length, expected) => {
     const edge = edgeOn(memoryNode(4096).node)
-    expect(await code(() => read(edge, offset, bytes(length)))).toBe(expected)
-    expect(await code(() => write(edge, offset, bytes(length)))).toBe(expected)
-    expect(await code(() => writeZeroes(edge, offset, length))).toBe(expected)
-    expect(await code(() => discard(edge, offset, length))).toBe(expected)
+    expect(await codeOf(() => read(edge, offset, bytes(length)))).toBe(expected)
+    expect(await codeOf(() => write(edge, offset, bytes(length)))).toBe(expected)
+    expect(await codeOf(() => writeZeroes(edge, offset, length))).toBe(expected)
+    expect(await codeOf(() => discard(edge, offset, length))).toBe(expected)
   })
 
   it('refuses more bytes than a request may have, but not for zeroes', async () => {
     const { node, io } = memoryNode(0, { length: 2 ** 40, zeroFlags: 0 })
     const edge = edgeOn(node)
-    const huge = { byteLength: BDRV_REQUEST_MAX_BYTES + 512, buffers: [] }
+    const huge = { length: BDRV_REQUEST_MAX_BYTES + 512, buffers: [] }
     Object.setPrototypeOf(huge, IoVector.prototype)
-    expect(await code(() => read(edge, 0, huge as unknown as IoVector))).toBe('EINVAL')
-    expect(await code(() => write(edge, 0, huge as unknown as IoVector))).toBe('EINVAL')
+    expect(await codeOf(() => read(edge, 0, huge as unknown as IoVector))).toBe('EINVAL')
+    expect(await codeOf(() => write(edge, 0, huge as unknown as IoVector))).toBe('EINVAL')
     Object.assign(io, { writeZeroes: () => {} })
-    expect(await code(() => writeZeroes(edge, 0, 2 ** 40))).toBeUndefined()
+    expect(await codeOf(() => writeZeroes(edge, 0, 2 ** 40))).toBeUndefined()
   })
 
   it('does nothing for 0 bytes, wherever they are', async () => {
@@ -156,7 +145,7 @@ describe('bounds', () => {
       () => truncate(edge, 0),
       () => refreshLength(node),
     ]) {
-      expect(await code(call)).toBe('ENOMEDIUM')
+      expect(await codeOf(call)).toBe('ENOMEDIUM')
     }
   })
 })
@@ -166,14 +155,14 @@ describe('permissions', () => {
     const { node, io } = memoryNode(4096, { name: 'disk0' })
     const edge = edgeOn(node, BLK_PERM_ALL & ~BLK_PERM_WRITE & ~BLK_PERM_WRITE_UNCHANGED)
     expect(() => write(edge, 0, bytes(512))).toThrow(expect.objectContaining({ code: 'EPERM', node: 'disk0' }))
-    expect(await code(() => writeZeroes(edge, 0, 512))).toBe('EPERM')
-    expect(await code(() => discard(edge, 0, 512))).toBe('EPERM')
+    expect(await codeOf(() => writeZeroes(edge, 0, 512))).toBe('EPERM')
+    expect(await codeOf(() => discard(edge, 0, 512))).toBe('EPERM')
     edge.perm = BLK_PERM_WRITE_UNCHANGED
-    expect(await code(() => write(edge, 0, bytes(512)))).toBe('EPERM')
-    expect(await code(() => write(edge, 0, bytes(512), BDRV_REQ_WRITE_UNCHANGED))).toBeUndefined()
+    expect(await codeOf(() => write(edge, 0, bytes(512)))).toBe('EPERM')
+    expect(await codeOf(() => write(edge, 0, bytes(512), BDRV_REQ_WRITE_UNCHANGED))).toBeUndefined()
     edge.perm = BLK_PERM_WRITE
-    expect(await code(() => write(edge, 4000, bytes(512)))).toBe('EPERM')
-    expect(await code(() => truncate(edge, 8192))).toBe('EPERM')
+    expect(await codeOf(() => write(edge, 4000, bytes(512)))).toBe('EPERM')
+    expect(await codeOf(() => truncate(edge, 8192))).toBe('EPERM')
     expect(io.calls).toHaveLength(1)
     expect(node.state.inFlight).toBe(0)
   })
@@ -184,17 +173,17 @@ describe('permissions', () => {
   ])('are refused by a node that is %s', async (_name, openFlags) => {
     const { node } = memoryNode(4096, { openFlags })
     const edge = edgeOn(node)
-    expect(await code(() => write(edge, 0, bytes(512)))).toBe('EPERM')
-    expect(await code(() => writeZeroes(edge, 0, 512))).toBe('EPERM')
-    expect(await code(() => read(edge, 0, bytes(512)))).toBeUndefined()
+    expect(await codeOf(() => write(edge, 0, bytes(512)))).toBe('EPERM')
+    expect(await codeOf(() => writeZeroes(edge, 0, 512))).toBe('EPERM')
+    expect(await codeOf(() => read(edge, 0, bytes(512)))).toBeUndefined()
   })
 
   it('refuse flags that do not go together', async () => {
     const edge = edgeOn(memoryNode(4096).node)
-    expect(await code(() => write(edge, 0, bytes(512), BDRV_REQ_NO_WAIT))).toBe('EINVAL')
-    expect(await code(() => write(edge, 0, bytes(512), 0x8000))).toBe('EINVAL')
-    expect(await code(() => read(edge, 0, bytes(512), BDRV_REQ_FUA))).toBe('EINVAL')
-    expect(await code(() => writeZeroes(edge, 0, 512, BDRV_REQ_WRITE_COMPRESSED))).toBe('EINVAL')
+    expect(await codeOf(() => write(edge, 0, bytes(512), BDRV_REQ_NO_WAIT))).toBe('EINVAL')
+    expect(await codeOf(() => write(edge, 0, bytes(512), 0x8000))).toBe('EINVAL')
+    expect(await codeOf(() => read(edge, 0, bytes(512), BDRV_REQ_FUA))).toBe('EINVAL')
+    expect(await codeOf(() => writeZeroes(edge, 0, 512, BDRV_REQ_WRITE_COMPRESSED))).toBe('EINVAL')
   })
 })
 

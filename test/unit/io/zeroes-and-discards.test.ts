@@ -9,20 +9,10 @@ import {
   BDRV_REQ_ZERO_WRITE,
 } from '../../../src/common/request.js'
 import { discard } from '../../../src/io/discard.js'
-import type { Completion } from '../../../src/io/node-io.js'
 import { write } from '../../../src/io/write.js'
 import { writeZeroes } from '../../../src/io/write-zeroes.js'
+import { codeOf } from '../../support/code-of.js'
 import { edgeOn, link, memoryNode, StubNode } from '../../support/stub-graph.js'
-
-/** A throw and a rejection are the same to a caller that awaits. */
-async function code(call: () => Completion): Promise<string | undefined> {
-  try {
-    await call()
-    return undefined
-  } catch (error) {
-    return (error as BlockError).code
-  }
-}
 
 const bytes = (length: number, fill = 7) => new Uint8Array(length).fill(fill)
 
@@ -35,9 +25,9 @@ describe('write zeroes', () => {
     expect(io.calls.filter(({ op }) => op === 'write').map((call) => call.bytes)).toEqual([1024, 1024])
     expect(io.bytes.subarray(0, 2049)).toEqual(Uint8Array.from([...bytes(2048, 0), 1]))
     node.state.zeroFlags = BDRV_REQ_NO_FALLBACK
-    expect(await code(() => writeZeroes(edge, 0, 512, BDRV_REQ_NO_FALLBACK))).toBe('ENOTSUP')
+    expect(await codeOf(() => writeZeroes(edge, 0, 512, BDRV_REQ_NO_FALLBACK))).toBe('ENOTSUP')
     node.state.zeroFlags = 0
-    expect(await code(() => writeZeroes(edge, 0, 512, BDRV_REQ_NO_FALLBACK))).toBe('ENOTSUP')
+    expect(await codeOf(() => writeZeroes(edge, 0, 512, BDRV_REQ_NO_FALLBACK))).toBe('ENOTSUP')
   })
 
   it('keep head and tail within the boundaries of the driver', async () => {
@@ -58,7 +48,7 @@ describe('write zeroes', () => {
       zeroFlags: BDRV_REQ_MAY_UNMAP | BDRV_REQ_NO_FALLBACK,
     })
     const edge = edgeOn(node)
-    expect(await code(() => writeZeroes(edge, 1, 512, BDRV_REQ_NO_FALLBACK))).toBe('ENOTSUP')
+    expect(await codeOf(() => writeZeroes(edge, 1, 512, BDRV_REQ_NO_FALLBACK))).toBe('ENOTSUP')
     await writeZeroes(edge, 0, 512, BDRV_REQ_MAY_UNMAP)
     node.openFlags = BDRV_O_RDWR
     await writeZeroes(edge, 0, 512, BDRV_REQ_MAY_UNMAP)
@@ -99,7 +89,7 @@ describe('a filter without the method', () => {
     await writeZeroes(edge, 0, 512)
     await discard(edge, 0, 512)
     expect(io.calls.map(({ op }) => op)).toEqual(['write'])
-    expect(await code(() => write(edge, 0, bytes(512), BDRV_REQ_WRITE_COMPRESSED))).toBe('ENOTSUP')
+    expect(await codeOf(() => write(edge, 0, bytes(512), BDRV_REQ_WRITE_COMPRESSED))).toBe('ENOTSUP')
   })
 })
 
@@ -119,9 +109,9 @@ describe('discard', () => {
       [19968, 132],
     ])
     io.failure = () => new BlockError('ENOTSUP', 'no')
-    expect(await code(() => discard(edge, 0, 4096))).toBeUndefined()
+    expect(await codeOf(() => discard(edge, 0, 4096))).toBeUndefined()
     io.failure = () => new BlockError('EIO', 'no')
-    expect(await code(() => discard(edge, 0, 4096))).toBe('EIO')
+    expect(await codeOf(() => discard(edge, 0, 4096))).toBe('EIO')
   })
 
   it('never grows the node and is nothing where the node does not honour it', async () => {
