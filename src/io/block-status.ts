@@ -47,7 +47,6 @@ export async function blockStatus(
   if (offset >= state.length) return { bits: BDRV_BLOCK_EOF, bytes: 0, depth: 0 }
   if (bytes === 0) return { bits: 0, bytes: 0, depth: 0 }
   const request = enter(state, 'block-status', offset, bytes)
-  request.overlapBytes = 0
   try {
     const status = await ownStatus(node, offset, Math.min(bytes, state.length - offset), mode)
     status.bits &= ~(BDRV_BLOCK_EOF | BDRV_BLOCK_RAW | BDRV_BLOCK_RECURSE)

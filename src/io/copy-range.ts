@@ -1,6 +1,6 @@
 // Copying between nodes without the bytes passing through this process. The request goes down the source to the leaf
 // that holds the data, then down the target to the leaf that takes it. Never emulated: ENOTSUP means that the caller reads
-// and writes, and does not ask again.
+// and writes, and does not ask again. Each node on the way has a request of its own in flight, part of the one before.
 
 import { BlockError } from '../common/error.js'
 import {
@@ -15,10 +15,11 @@ import type { BlockChild, BlockDriverState } from './block-node.js'
 import { MAX_NESTING, nested, nesting, unwound } from './nesting.js'
 import { nodeError } from './node-error.js'
 import type { CopySource, CopyTarget } from './node-io.js'
+import type { TrackedRequest } from './request-state.js'
 import { checkData, checkWritable, checkWriteFlags } from './stages/check.js'
 import { flushForFua } from './stages/dispatch.js'
 import { prepareWrite } from './stages/prepare.js'
-import { waitForConflicts } from './stages/serialise.js'
+import { makePartOf, waitForConflicts } from './stages/serialise.js'
 import { settleWrite } from './stages/settle.js'
 import { enter, leave } from './stages/track.js'
 import { writeZeroes } from './write-zeroes.js'
@@ -68,9 +69,11 @@ export async function copyRangeFrom(
   if (bytes === 0) return
   if (nesting.depth >= MAX_NESTING) await unwound()
   const request = enter(node.state, 'read', offset, bytes)
+  joinCopy(request, target)
   try {
     await waitForConflicts(request)
-    await nested(() => node.io.copyRangeFrom?.(offset, target, targetOffset, bytes, flags))
+    const onward = targetBehind(request, target)
+    await nested(() => node.io.copyRangeFrom?.(offset, onward, targetOffset, bytes, flags))
   } catch (error) {
     throw nodeError(error, node, 'copy-range')
   } finally {
@@ -92,10 +95,12 @@ export async function copyRangeTo(
   if (bytes === 0) return
   if (nesting.depth >= MAX_NESTING) await unwound()
   const request = enter(node.state, 'write', offset, bytes)
+  joinCopy(request, source)
   let succeeded = false
   try {
     await prepareWrite(edge, request, flags)
-    await nested(() => node.io.copyRangeTo?.(source, sourceOffset, offset, bytes, flags & ~BDRV_REQ_FUA))
+    const onward = sourceBehind(request, source)
+    await nested(() => node.io.copyRangeTo?.(onward, sourceOffset, offset, bytes, flags & ~BDRV_REQ_FUA))
     if ((flags & BDRV_REQ_FUA) !== 0) await flushForFua(node.state)
     succeeded = true
   } catch (error) {
@@ -104,6 +109,29 @@ export async function copyRangeTo(
     settleWrite(node.state, offset, bytes, succeeded)
     leave(request)
   }
+}
+
+/** The request that handed out the end of a copy: what is reached through that is part of it. */
+const handedOutBy = new WeakMap<CopyTarget | CopySource, TrackedRequest>()
+
+function joinCopy(request: TrackedRequest, end: CopyTarget | CopySource): void {
+  const whole = handedOutBy.get(end)
+  if (whole !== undefined) makePartOf(request, whole)
+}
+
+function targetBehind(request: TrackedRequest, target: CopyTarget): CopyTarget {
+  const onward: CopyTarget = {
+    copyFrom: (leaf, from, to, count, flags) =>
+      target.copyFrom(handedOutBy.has(leaf) ? leaf : sourceBehind(request, leaf), from, to, count, flags),
+  }
+  handedOutBy.set(onward, request)
+  return onward
+}
+
+function sourceBehind(request: TrackedRequest, { node }: CopySource): CopySource {
+  const onward: CopySource = { node }
+  handedOutBy.set(onward, request)
+  return onward
 }
 
 function checkTarget(edge: BlockChild, offset: Offset, bytes: number, flags: RequestFlags): void {

@@ -10,33 +10,45 @@ import type { DirtyBitmap } from './dirty-bitmap.js'
 import type { IoEnvironment } from './environment.js'
 import type { Completion } from './node-io.js'
 
-/** A request in flight, linked into its node's list. Records are pooled: hold one only while it is in flight. */
+/** A request in flight, linked into its node's list. */
 export interface TrackedRequest {
-  state: RequestState
-  kind: RequestKind
+  readonly state: RequestState
+  readonly kind: RequestKind
   offset: Offset
   bytes: number
-  /** Makes others that overlap wait. The overlap range is the request's own, widened to an alignment. */
-  serialising: boolean
-  overlapOffset: Offset
-  overlapBytes: number
   /** The coarse clock when it began. */
-  since: number
-  /** What it waits for, to break cycles of waiting. */
-  waitingFor: TrackedRequest | undefined
-  /** Called when it leaves. */
-  waiters: (() => void)[] | undefined
+  readonly since: number
+  /** Makes others that overlap wait. */
+  serialising: boolean
+  /** Its place among overlapping requests; made where it meets one or is serialising. */
+  order: RequestOrder | undefined
   previous: TrackedRequest | undefined
   next: TrackedRequest | undefined
-  /** Of a request of the plain path: the promise its issuer got. */
-  promise: Promise<void> | undefined
+  /** The request of the node above that ends together with this one, on the same promise. */
+  above: TrackedRequest | undefined
   /** The root that issued it and has taken over its promise, instead of keeping a record and a promise of its own. */
   issuer: RequestIssuer | undefined
   /** The buffer, where there is such an issuer: it may run the request again. */
   data: Bytes | undefined
-  /** Bound once to this record: what a pending promise of the plain path calls when it settles. */
-  readonly done: () => Completion
-  readonly fail: (error: unknown) => Completion
+}
+
+/** What a request keeps that meets overlapping ones, or is part of another. */
+export interface RequestOrder {
+  /** The range others keep out of, in bytes: the request's own, widened to an alignment. */
+  offset: Offset
+  bytes: number
+  /** What it waits for, to break cycles of waiting. */
+  waitingFor: TrackedRequest | undefined
+  /** Who waits for it, and is woken when it leaves. */
+  readonly waiters: RequestWaiter[]
+  /** The request, here or at another node, that it is part of: that one does not end before it. */
+  within: TrackedRequest | undefined
+}
+
+/** A request that waits for another. */
+export interface RequestWaiter {
+  readonly request: TrackedRequest
+  wake(): void
 }
 
 /** Hears how a request ended that has left its node, and may hold its promise back or change how it settles. */

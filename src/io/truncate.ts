@@ -3,14 +3,14 @@
 import { BlockError } from '../common/error.js'
 import { MAX_LENGTH } from '../common/limits.js'
 import { BDRV_REQ_ZERO_WRITE, type RequestFlags } from '../common/request.js'
-import type { Offset } from '../common/units.js'
+import { alignDown, type Offset } from '../common/units.js'
 import { type BlockChild, type BlockDriverState, cowChild, filterChild } from './block-node.js'
 import { MAX_NESTING, nested, nesting, unwound } from './nesting.js'
 import { nodeError } from './node-error.js'
 import type { Completion, TruncateOptions } from './node-io.js'
 import type { TrackedRequest } from './request-state.js'
 import { checkOpen, checkResizable } from './stages/check.js'
-import { makeSerialising, waitForConflicts } from './stages/serialise.js'
+import { claim, waitForConflicts } from './stages/serialise.js'
 import { setLength } from './stages/settle.js'
 import { enter, leave } from './stages/track.js'
 
@@ -94,9 +94,7 @@ async function claimRange(request: TrackedRequest, length: Offset): Promise<void
     const present = state.length
     request.offset = Math.min(present, length)
     request.bytes = Math.abs(present - length)
-    request.overlapOffset = request.offset
-    request.overlapBytes = MAX_LENGTH - request.offset
-    makeSerialising(request, state.limits.requestAlignment)
+    claim(request, alignDown(request.offset, state.limits.requestAlignment), MAX_LENGTH)
     await waitForConflicts(request)
     if (state.length === present) return
   }

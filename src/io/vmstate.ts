@@ -22,14 +22,12 @@ export function loadVmstate(node: BlockDriverState, offset: Offset, into: Bytes)
 }
 
 async function atDoor(top: BlockDriverState, offset: Offset, bytes: Bytes, save: boolean): Promise<void> {
-  checkData(top, offset, bytes.byteLength, 'vmstate')
+  checkData(top, offset, bytes.length, 'vmstate')
   const node = withDoor(top)
   if (save && node.readOnly) {
     throw new BlockError('EPERM', 'the node is read-only', { node: node.nodeName, op: 'vmstate' })
   }
-  const request = enter(node.state, 'vmstate', offset, bytes.byteLength)
-  // The state lies beside the guest's data, so its range conflicts with no other.
-  request.overlapBytes = 0
+  const request = enter(node.state, 'vmstate', offset, bytes.length)
   try {
     await nested((): Completion => (save ? node.io.vmstate?.save(offset, bytes) : node.io.vmstate?.load(offset, bytes)))
   } catch (error) {

@@ -1,18 +1,25 @@
 // Order between overlapping requests. Two requests conflict when they overlap and at least one is serialising. A request
-// never waits for one that itself waits: the other will look again when it wakes, and find this one in flight.
+// never waits for one that itself waits: the other will look again when it wakes, and find this one in flight. Nor does it
+// wait for one that cannot end before it: of two copies that cross each other, the one that would close the ring goes first.
 
 import { BlockError } from '../../common/error.js'
 import { alignDown, alignUp, type Offset } from '../../common/units.js'
 import { recomputeGates } from '../gates.js'
-import type { TrackedRequest } from '../request-state.js'
+import type { RequestOrder, TrackedRequest } from '../request-state.js'
 
 /** Makes `request` serialising over its range widened to `alignment`. Those already on their way are still to be awaited. */
 export function makeSerialising(request: TrackedRequest, alignment: number): void {
-  const { state } = request
-  const start = alignDown(request.offset, alignment)
-  const end = alignUp(request.offset + request.bytes, alignment)
-  widen(request, start, end)
+  claim(request, alignDown(request.offset, alignment), alignUp(request.offset + request.bytes, alignment))
+}
+
+/** Makes `request` serialising from byte `start` to `end`, besides its own range. */
+export function claim(request: TrackedRequest, start: Offset, end: Offset): void {
+  const order = orderOf(request)
+  const from = Math.min(start, order.offset)
+  order.bytes = Math.max(end, order.offset + order.bytes) - from
+  order.offset = from
   if (request.serialising) return
+  const { state } = request
   request.serialising = true
   state.serialising++
   recomputeGates(state)
@@ -33,32 +40,55 @@ export function refuseConflicts(request: TrackedRequest): void {
   throw new BlockError('EBUSY', 'an overlapping request is in flight', { node: node.nodeName, op: request.kind })
 }
 
-function widen(request: TrackedRequest, start: Offset, end: Offset): void {
-  const from = Math.min(start, request.overlapOffset)
-  const to = Math.max(end, request.overlapOffset + request.overlapBytes)
-  request.overlapOffset = from
-  request.overlapBytes = to - from
+/** Makes `request` a part of `whole`, which does not end before it. */
+export function makePartOf(request: TrackedRequest, whole: TrackedRequest): void {
+  orderOf(request).within = whole
+}
+
+function orderOf(request: TrackedRequest): RequestOrder {
+  const { offset, bytes } = request
+  request.order ??= { offset, bytes, waitingFor: undefined, waiters: [], within: undefined }
+  return request.order
+}
+
+/** A status changes no data, and the state of a machine lies beside the guest's data: their ranges conflict with none. */
+function hasRange({ kind }: TrackedRequest): boolean {
+  return kind !== 'block-status' && kind !== 'vmstate'
 }
 
 function findConflict(request: TrackedRequest, alsoWaiting = false): TrackedRequest | undefined {
-  const { overlapOffset: start, serialising } = request
-  const end = start + request.overlapBytes
-  if (end === start) return undefined
+  const { serialising } = request
+  const { offset: start, bytes } = request.order ?? request
+  const end = start + bytes
+  if (bytes === 0) return undefined
   for (let other = request.state.first; other !== undefined; other = other.next) {
-    if (other === request || other.overlapBytes === 0 || !(serialising || other.serialising)) continue
-    if (other.overlapOffset >= end || start >= other.overlapOffset + other.overlapBytes) continue
-    if (alsoWaiting || other.waitingFor === undefined) return other
+    if (other === request || !(serialising || other.serialising) || !hasRange(other)) continue
+    const taken = other.order ?? other
+    if (taken.bytes === 0 || taken.offset >= end || start >= taken.offset + taken.bytes) continue
+    if (alsoWaiting || (other.order?.waitingFor === undefined && !endsAfter(other, request))) return other
   }
   return undefined
 }
 
+/** Whether `other` cannot end before `request`: `request` is part of it, or holds up a part of it, over however many. */
+function endsAfter(other: TrackedRequest, request: TrackedRequest): boolean {
+  const heldUp = new Set([request])
+  // A set that grows while it is walked visits what was added.
+  for (const { order } of heldUp) {
+    if (order?.within !== undefined) heldUp.add(order.within)
+    for (const waiter of order?.waiters ?? []) heldUp.add(waiter.request)
+  }
+  return heldUp.has(other)
+}
+
 function leaving(request: TrackedRequest, other: TrackedRequest): Promise<void> {
-  request.waitingFor = other
+  const order = orderOf(request)
+  order.waitingFor = other
   return new Promise((resolve) => {
-    other.waiters ??= []
-    other.waiters.push(() => {
-      request.waitingFor = undefined
+    const wake = () => {
+      order.waitingFor = undefined
       resolve()
-    })
+    }
+    orderOf(other).waiters.push({ request, wake })
   })
 }

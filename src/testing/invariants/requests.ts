@@ -35,12 +35,12 @@ export const waitsAreJustified: Invariant = {
       const present = new Set<TrackedRequest>()
       for (let at = state.first; at !== undefined; at = at.next) present.add(at)
       for (const request of present) {
-        const other = request.waitingFor
+        const other = request.order?.waitingFor
         if (other === undefined) continue
         must(present.has(other), `a request of ${nodeName} waits for one that has left`)
         must(request.serialising || other.serialising, `a request of ${nodeName} waits though neither is serialising`)
         let at: TrackedRequest | undefined = other
-        for (let hops = 0; at !== undefined; at = at.waitingFor, hops++)
+        for (let hops = 0; at !== undefined; at = at.order?.waitingFor, hops++)
           must(hops <= present.size, `requests of ${nodeName} wait in a ring`)
       }
     }
