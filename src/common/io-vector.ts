@@ -1,19 +1,21 @@
 // Buffers of a request: one Uint8Array, or a list of them that stands for their concatenation. Nothing is copied to make
 // one of the other; a driver that cannot scatter or gather asks for `flatten`.
 
-/** The bytes of a request. */
+/** The bytes of a request. On the path of every request read `length`: a typed array answers `byteLength` ten times slower. */
 export type Bytes = Uint8Array | IoVector
 
 /** A list of byte views read and written as one range. */
 export class IoVector {
   readonly buffers: readonly Uint8Array[]
-  /** In bytes. */
+  /** In bytes, as that of a Uint8Array. */
+  readonly length: number
   readonly byteLength: number
 
   constructor(buffers: readonly Uint8Array[]) {
     let length = 0
-    for (const buffer of buffers) length += buffer.byteLength
+    for (const buffer of buffers) length += buffer.length
     this.buffers = buffers
+    this.length = length
     this.byteLength = length
   }
 }
@@ -25,15 +27,15 @@ export function buffersOf(bytes: Bytes): readonly Uint8Array[] {
 
 /** The bytes from `start` to `end` (exclusive) as views of the same memory. */
 export function sliceBytes(bytes: Bytes, start: number, end: number): Bytes {
-  if (start === 0 && end === bytes.byteLength) return bytes
+  if (start === 0 && end === bytes.length) return bytes
   if (bytes instanceof Uint8Array) return bytes.subarray(start, end)
   const parts: Uint8Array[] = []
   let position = 0
   for (const buffer of bytes.buffers) {
     const from = Math.max(start - position, 0)
-    const to = Math.min(end - position, buffer.byteLength)
+    const to = Math.min(end - position, buffer.length)
     if (from < to) parts.push(buffer.subarray(from, to))
-    position += buffer.byteLength
+    position += buffer.length
     if (position >= end) break
   }
   return parts.length === 1 && parts[0] !== undefined ? parts[0] : new IoVector(parts)
@@ -43,18 +45,18 @@ export function sliceBytes(bytes: Bytes, start: number, end: number): Bytes {
 export function concatBytes(parts: readonly Bytes[]): Bytes {
   const buffers: Uint8Array[] = []
   for (const part of parts) {
-    for (const buffer of buffersOf(part)) if (buffer.byteLength > 0) buffers.push(buffer)
+    for (const buffer of buffersOf(part)) if (buffer.length > 0) buffers.push(buffer)
   }
   return buffers.length === 1 && buffers[0] !== undefined ? buffers[0] : new IoVector(buffers)
 }
 
 /** Fills `bytes` from `start` to `end` with zeroes. */
-export function zeroBytes(bytes: Bytes, start = 0, end: number = bytes.byteLength): void {
+export function zeroBytes(bytes: Bytes, start = 0, end: number = bytes.length): void {
   fillBytes(bytes, 0, start, end)
 }
 
 /** Fills `bytes` from `start` to `end` with the byte `value`. */
-export function fillBytes(bytes: Bytes, value: number, start = 0, end: number = bytes.byteLength): void {
+export function fillBytes(bytes: Bytes, value: number, start = 0, end: number = bytes.length): void {
   if (bytes instanceof Uint8Array) {
     bytes.fill(value, start, end)
     return
@@ -68,26 +70,26 @@ export function copyBytes(target: Bytes, source: Bytes, targetStart = 0): void {
     let position = targetStart
     for (const buffer of buffersOf(source)) {
       target.set(buffer, position)
-      position += buffer.byteLength
+      position += buffer.length
     }
     return
   }
   let position = 0
-  const end = targetStart + source.byteLength
+  const end = targetStart + source.length
   for (const buffer of buffersOf(sliceBytes(target, targetStart, end))) {
     let filled = 0
-    for (const piece of buffersOf(sliceBytes(source, position, position + buffer.byteLength))) {
+    for (const piece of buffersOf(sliceBytes(source, position, position + buffer.length))) {
       buffer.set(piece, filled)
-      filled += piece.byteLength
+      filled += piece.length
     }
-    position += buffer.byteLength
+    position += buffer.length
   }
 }
 
 /** `bytes` as one view: the same memory where it is one already, else a copy. */
 export function flattenBytes(bytes: Bytes): Uint8Array {
   if (bytes instanceof Uint8Array) return bytes
-  const flat = new Uint8Array(bytes.byteLength)
+  const flat = new Uint8Array(bytes.length)
   copyBytes(flat, bytes)
   return flat
 }

@@ -64,7 +64,7 @@ function storeIo(store: ChunkStore, node: BlockDriverState): NodeIo {
       store.read(offset, into)
     },
     write(offset, data) {
-      if (offset + data.byteLength > store.length) store.resize(offset + data.byteLength)
+      if (offset + data.length > store.length) store.resize(offset + data.length)
       store.write(offset, data)
     },
     writeZeroes(offset, bytes) {
@@ -116,9 +116,9 @@ function copyStore(from: ChunkStore, fromOffset: Offset, to: ChunkStore, toOffse
   let done = 0
   while (done < bytes) {
     const extent = from.extent(fromOffset + done, bytes - done)
-    const part = extent.allocated ? Math.min(extent.bytes, piece.byteLength) : extent.bytes
+    const part = extent.allocated ? Math.min(extent.bytes, piece.length) : extent.bytes
     if (extent.allocated) {
-      const view = part === piece.byteLength ? piece : piece.subarray(0, part)
+      const view = part === piece.length ? piece : piece.subarray(0, part)
       from.read(fromOffset + done, view)
       to.write(toOffset + done, view)
     } else {
@@ -133,7 +133,7 @@ function moveWithin(store: ChunkStore, fromOffset: Offset, toOffset: Offset, byt
   const piece = new Uint8Array(Math.min(bytes, COPY_PIECE))
   const backwards = toOffset > fromOffset
   for (let done = 0; done < bytes; ) {
-    const part = Math.min(piece.byteLength, bytes - done)
+    const part = Math.min(piece.length, bytes - done)
     const at = backwards ? bytes - done - part : done
     const view = piece.subarray(0, part)
     store.read(fromOffset + at, view)

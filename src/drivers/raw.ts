@@ -93,13 +93,14 @@ function rawIo(state: RawState): OpenedNode<RawState>['io'] {
   const { file, guess } = state
   const guard = (offset: Offset) => guess !== undefined && offset < BLOCK_PROBE_BUF_SIZE
   return {
+    relays: true,
     length() {
       const length = childLength(file)
       return typeof length === 'number' ? windowLength(state, length) : length.then((now) => windowLength(state, now))
     },
     read: (offset, into, flags) => read(file, offset + state.offset, into, flags),
     write: (offset, data, flags) =>
-      guess !== undefined && offset < BLOCK_PROBE_BUF_SIZE && data.byteLength > 0
+      guess !== undefined && offset < BLOCK_PROBE_BUF_SIZE && data.length > 0
         ? guardedWrite(state, guess, offset, data, flags)
         : write(file, offset + state.offset, data, flags),
     writeCompressed: (offset, data) => {

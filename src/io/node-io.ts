@@ -48,6 +48,11 @@ export interface VmstateIo {
 
 /** The methods dispatch calls on a node. Offsets and lengths are bytes, multiples of the request alignment. */
 export interface NodeIo {
+  /**
+   * Where `read` and `write` return the promise of a child's request, they return it as they got it and hang nothing of their
+   * own on it. The request of this node then ends together with the child's, on that one promise.
+   */
+  readonly relays?: true
   /** Length in bytes. Asked at open, after truncate and on refreshLength; its cached value decides bounds. */
   length(): MaybePromise<Offset>
   /** Fills all of `into` or fails. `flags` is a subset of what the driver declared as `readFlags`. */

@@ -26,13 +26,13 @@ export function read(edge: BlockChild, offset: Offset, into: Bytes, flags: Reque
   const { state } = node
   // A plain request passes every check by what makes it plain, so the checks need not run.
   if (flags === 0 && isPlainRead(node, state, offset, into)) return plainRead(node, state, offset, into)
-  checkRead(node, offset, into.byteLength, flags)
-  if (into.byteLength === 0) return undefined
+  checkRead(node, offset, into.length, flags)
+  if (into.length === 0) return undefined
   return nesting.depth < MAX_NESTING ? carefulRead(state, offset, into, flags) : deepRead(edge, offset, into, flags)
 }
 
 function isPlainRead(node: BlockDriverState, state: RequestState, offset: Offset, into: Bytes): boolean {
-  const bytes = into.byteLength
+  const bytes = into.length
   const { limits } = state
   return (
     state.readGates === 0 &&
@@ -59,11 +59,11 @@ function plainRead(node: BlockDriverState, state: RequestState, offset: Offset, 
     throw nodeError(error, node, 'read')
   }
   nesting.depth--
-  return pending === undefined ? undefined : track(state, 'read', offset, into.byteLength, pending)
+  return pending === undefined ? undefined : track(state, 'read', offset, into.length, pending)
 }
 
 async function carefulRead(state: RequestState, offset: Offset, into: Bytes, flags: RequestFlags): Promise<void> {
-  const request = enter(state, 'read', offset, into.byteLength)
+  const request = enter(state, 'read', offset, into.length)
   try {
     const copies = state.copyOnRead > 0 || (flags & BDRV_REQ_COPY_ON_READ) !== 0
     if (copies) makeSerialising(request, copyUnit(state))

@@ -40,7 +40,7 @@ export function write(edge: BlockChild, offset: Offset, data: Bytes, flags: Requ
   const { state } = node
   // A plain request passes every check by what makes it plain, so the checks need not run.
   if (isPlainWrite(edge, node, state, offset, data, flags)) return plainWrite(node, state, offset, data, flags)
-  const bytes = data.byteLength
+  const bytes = data.length
   if ((flags & BDRV_REQ_ZERO_WRITE) !== 0) return writeZeroes(edge, offset, bytes, flags & ~BDRV_REQ_ZERO_WRITE)
   checkData(node, offset, bytes, 'write')
   checkWriteFlags(node, flags, 'write')
@@ -58,7 +58,7 @@ function isPlainWrite(
   data: Bytes,
   flags: RequestFlags,
 ): boolean {
-  const bytes = data.byteLength
+  const bytes = data.length
   const { limits } = state
   return (
     (flags & ~(state.writeFlags & BDRV_REQ_FUA)) === 0 &&
@@ -93,18 +93,18 @@ function plainWrite(
     pending = node.io.write?.(offset, data, flags)
   } catch (error) {
     nesting.depth--
-    settlePlainWrite(state, offset + data.byteLength)
+    settlePlainWrite(state, offset + data.length)
     throw nodeError(error, node, 'write')
   }
   nesting.depth--
-  if (pending !== undefined) return track(state, 'write', offset, data.byteLength, pending)
-  settlePlainWrite(state, offset + data.byteLength)
+  if (pending !== undefined) return track(state, 'write', offset, data.length, pending)
+  settlePlainWrite(state, offset + data.length)
   return undefined
 }
 
 async function carefulWrite(edge: BlockChild, offset: Offset, data: Bytes, flags: RequestFlags): Promise<void> {
   const { state } = edge.node
-  const bytes = data.byteLength
+  const bytes = data.length
   const request = enter(state, 'write', offset, bytes)
   let succeeded = false
   try {

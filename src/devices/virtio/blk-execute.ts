@@ -109,7 +109,7 @@ function write(unit: BlkUnit, request: BlkRequest): number | Promise<void> {
 }
 
 function getId(unit: BlkUnit, request: BlkRequest): number {
-  const bytes = Math.min(request.dataIn, unit.serial.byteLength)
+  const bytes = Math.min(request.dataIn, unit.serial.length)
   if (bytes > 0) copyBytes(request.chain.writable(bytes), unit.serial.subarray(0, bytes))
   request.filled = bytes
   return VIRTIO_BLK_S_OK

@@ -73,7 +73,7 @@ export class DescriptorChain implements PieceSink {
 
   /** Copies readable bytes from `skip` on into `into`, each read once; how many there were. */
   gather(skip: number, into: Uint8Array): number {
-    const bytes = Math.min(into.byteLength, this.readableBytes - skip)
+    const bytes = Math.min(into.length, this.readableBytes - skip)
     let done = 0
     let position = skip
     for (let i = 0; i < this.readableSegments && done < bytes; i++) {

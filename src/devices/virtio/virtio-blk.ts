@@ -133,7 +133,7 @@ export class VirtioBlkDevice implements VirtioTransport {
 
   /** Fills `into` from `offset` of the configuration space; what lies behind it reads 0. */
   readConfig(offset: number, into: Uint8Array): void {
-    for (let i = 0; i < into.byteLength; i++) into[i] = this.config[offset + i] ?? 0
+    for (let i = 0; i < into.length; i++) into[i] = this.config[offset + i] ?? 0
   }
 
   /** Only `writeback` can be written, and only where CONFIG_WCE was agreed (virtio 1.2, 5.2.5); the rest is ignored. */

@@ -34,6 +34,7 @@ export const copyOnReadDriver = defineDriver({
     const state: CopyOnReadState = { file, bottom, active: true }
     return {
       io: {
+        relays: true,
         length: () => childLength(file),
         read: (offset, into, flags) =>
           bottom === undefined
@@ -72,7 +73,7 @@ async function readAbove(
   into: Bytes,
   flags: RequestFlags,
 ): Promise<void> {
-  const bytes = into.byteLength
+  const bytes = into.length
   let done = 0
   while (done < bytes) {
     const here = await isAllocated(file.node, offset + done, bytes - done)

@@ -107,21 +107,22 @@ function throttleIo(file: BlockChild, member: ThrottleMember): NodeIo {
   const behind = (pending: Promise<void> | undefined, go: () => Completion): Completion =>
     pending === undefined ? go() : pending.then(go)
   return {
+    relays: true,
     length: () => childLength(file),
     read(offset: Offset, into: Bytes, flags): Completion {
-      const pending = group.admit(member, 'read', into.byteLength)
+      const pending = group.admit(member, 'read', into.length)
       return pending === undefined
         ? read(file, offset, into, flags)
         : pending.then(() => read(file, offset, into, flags))
     },
     write(offset, data, flags): Completion {
-      const pending = group.admit(member, 'write', data.byteLength)
+      const pending = group.admit(member, 'write', data.length)
       return pending === undefined
         ? write(file, offset, data, flags)
         : pending.then(() => write(file, offset, data, flags))
     },
     writeCompressed: (offset, data) =>
-      behind(group.admit(member, 'write', data.byteLength), () => write(file, offset, data, BDRV_REQ_WRITE_COMPRESSED)),
+      behind(group.admit(member, 'write', data.length), () => write(file, offset, data, BDRV_REQ_WRITE_COMPRESSED)),
     writeZeroes: (offset, bytes, flags) =>
       behind(group.admit(member, 'write', bytes), () => writeZeroes(file, offset, bytes, flags)),
     discard: (offset, bytes) => behind(group.admit(member, 'write', bytes), () => discard(file, offset, bytes)),

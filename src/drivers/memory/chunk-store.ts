@@ -44,7 +44,7 @@ export class ChunkStore {
     let position = offset
     for (const buffer of into.buffers) {
       this.#readBuffer(position, buffer)
-      position += buffer.byteLength
+      position += buffer.length
     }
   }
 
@@ -57,7 +57,7 @@ export class ChunkStore {
     let position = offset
     for (const buffer of data.buffers) {
       this.#writeBuffer(position, buffer)
-      position += buffer.byteLength
+      position += buffer.length
     }
   }
 
@@ -103,7 +103,7 @@ export class ChunkStore {
   }
 
   #readBuffer(offset: Offset, into: Uint8Array): void {
-    const bytes = into.byteLength
+    const bytes = into.length
     let done = 0
     while (done < bytes) {
       const within = (offset + done) & (CHUNK_BYTES - 1)
@@ -116,7 +116,7 @@ export class ChunkStore {
   }
 
   #writeBuffer(offset: Offset, data: Uint8Array): void {
-    const bytes = data.byteLength
+    const bytes = data.length
     let done = 0
     while (done < bytes) {
       const within = (offset + done) & (CHUNK_BYTES - 1)

@@ -23,7 +23,7 @@ export function guardedWrite(
   flags: RequestFlags,
 ): Completion {
   // The buffer may be guest memory that changes meanwhile: what is judged is a copy, and the copy is written.
-  const header = flattenBytes(sliceBytes(data, 0, Math.min(BLOCK_PROBE_BUF_SIZE, data.byteLength))).slice()
+  const header = flattenBytes(sliceBytes(data, 0, Math.min(BLOCK_PROBE_BUF_SIZE, data.length))).slice()
   const format = guess(header)
   if (format !== 'raw') {
     throw new BlockError(
@@ -35,8 +35,8 @@ export function guardedWrite(
       },
     )
   }
-  const rest = sliceBytes(data, header.byteLength, data.byteLength)
-  return write(state.file, offset + state.offset, rest.byteLength === 0 ? header : concatBytes([header, rest]), flags)
+  const rest = sliceBytes(data, header.length, data.length)
+  return write(state.file, offset + state.offset, rest.length === 0 ? header : concatBytes([header, rest]), flags)
 }
 
 /** Names the format that a header looks like to the probes of `drivers`; 'raw' where none claims it. */

@@ -15,7 +15,7 @@ import { DONE } from './turn-budget.js'
  * says, as far as the error policy reports it. `into` is the request's until the promise settles.
  */
 export function backendRead(root: BackendRoot, offset: Offset, into: Bytes, options?: RequestOptions): Promise<void> {
-  const bytes = into.byteLength
+  const bytes = into.length
   const { edge, gates } = root
   if (gates !== 0 || options !== undefined || edge === undefined || !isInside(root, edge, 'read', offset, bytes)) {
     return perform(root, readWork(root, offset, into, options))
@@ -26,8 +26,8 @@ export function backendRead(root: BackendRoot, offset: Offset, into: Bytes, opti
   } catch (error) {
     return recover(root, readWork(root, offset, into), error)
   }
+  if (pending !== undefined) return trackTransfer(root, 'read', offset, into, pending, readWork)
   const counts = root.accounting.read
-  if (pending !== undefined) return trackTransfer(root, edge, counts, offset, into, pending, readWork)
   counts.operations++
   counts.bytes += bytes
   return root.budget.spend(bytes) ?? DONE
@@ -36,10 +36,10 @@ export function backendRead(root: BackendRoot, offset: Offset, into: Bytes, opti
 function readWork(root: BackendRoot, offset: Offset, into: Bytes, options?: RequestOptions): Work {
   return {
     kind: 'read',
-    bytes: into.byteLength,
+    bytes: into.length,
     signal: options?.signal,
     into,
-    allow: () => allow(root, root.accounting.read, 'read', offset, into.byteLength),
+    allow: () => allow(root, root.accounting.read, 'read', offset, into.length),
     issue: (edge) => read(edge, offset, into, options?.flags ?? 0),
   }
 }

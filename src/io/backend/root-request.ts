@@ -1,59 +1,59 @@
-// Requests of a root whose promise is pending. A plain one is in the record of its node already, which tells the root how it
-// ended. Any other gets a pooled record with functions bound once, as those of nodes are.
+// Requests of a root whose promise is pending. The record of a plain one is its node's: it tells the root how the request
+// ended. On the promise of any other the root hangs that itself.
 
 import type { Bytes } from '../../common/io-vector.js'
 import type { RequestKind } from '../../common/request.js'
 import type { Offset } from '../../common/units.js'
-import type { BlockChild } from '../block-node.js'
 import type { Completion } from '../node-io.js'
 import type { RequestIssuer } from '../request-state.js'
 import { takeOver } from '../stages/track.js'
-import { countsFor, type OperationCounts } from './accounting.js'
+import { countsFor } from './accounting.js'
 import { leaveRoot } from './admit.js'
 import { recover, type Work } from './perform.js'
 import type { BackendRoot } from './root.js'
 
-interface RootRequest {
-  root: BackendRoot
-  counts: OperationCounts
-  bytes: number
-  /** How to run it again; undefined for a submitted request, whose client decides. */
-  again: Again | undefined
-  offset: number
-  data: Bytes
-  next: RootRequest | undefined
-  readonly done: () => Completion
-  readonly fail: (error: unknown) => Completion
-}
-
-/** Makes a request to run again of what the record keeps. A function of its own, since a closure would cost each request. */
+/** Makes a request to run again of what is kept of it. A function of its own, since a closure would cost each request. */
 export type Again = (root: BackendRoot, offset: number, data: Bytes) => Work
 
-let pool: RootRequest | undefined
-let pooled = 0
-const MAX_POOLED = 4096
-const NOBODY = undefined as unknown as BackendRoot
 const NO_DATA = new Uint8Array(0)
-const NOTHING = undefined as unknown as OperationCounts
 
 /**
- * Counts a pending read or write that went through `edge` at its root until it settles. With `again` it is a backend's own:
- * its errors go to the policy, and it settles on a new turn where one is due. Without, neither.
+ * Counts a pending read or write at its root until it settles. With `again` it is a backend's own: its errors go to the
+ * policy, and it settles on a new turn where one is due. Without, neither.
  */
 export function trackTransfer(
   root: BackendRoot,
-  edge: BlockChild,
-  counts: OperationCounts,
+  kind: 'read' | 'write',
   offset: Offset,
   data: Bytes,
   pending: Promise<void>,
   again: Again | undefined = undefined,
 ): Promise<void> {
-  if (takeOver(edge.node.state, pending, issuerOf(root, again), again === undefined ? undefined : data)) {
-    root.inFlight++
-    return pending
-  }
-  return trackRoot(root, counts, data.byteLength, pending, again, offset, data)
+  const issuer = issuerOf(root, again)
+  root.inFlight++
+  // Only who may run the request again needs its buffer.
+  if (takeOver(pending, issuer, again === undefined ? undefined : data)) return pending
+  return hangOn(issuer, kind, offset, data.length, data, pending)
+}
+
+/** Counts any pending request of a submitter, as {@link trackTransfer} does. */
+export function trackRoot(root: BackendRoot, kind: RequestKind, bytes: number, pending: Promise<void>): Promise<void> {
+  root.inFlight++
+  return hangOn(issuerOf(root, undefined), kind, 0, bytes, undefined, pending)
+}
+
+function hangOn(
+  issuer: RequestIssuer,
+  kind: RequestKind,
+  offset: Offset,
+  bytes: number,
+  data: Bytes | undefined,
+  pending: Promise<void>,
+): Promise<void> {
+  return pending.then(
+    () => issuer.done(kind, bytes),
+    (error) => issuer.failed(kind, offset, data, error),
+  )
 }
 
 function issuerOf(root: BackendRoot, again: Again | undefined): RequestIssuer {
@@ -90,71 +90,4 @@ export class RootIssuer implements RequestIssuer {
     countsFor(root.accounting, kind).failed++
     throw error
   }
-}
-
-/** Counts any pending request, as {@link trackTransfer} does. */
-export function trackRoot(
-  root: BackendRoot,
-  counts: OperationCounts,
-  bytes: number,
-  pending: Promise<void>,
-  again: Again | undefined = undefined,
-  offset = 0,
-  data: Bytes = NO_DATA,
-): Promise<void> {
-  let request = pool
-  if (request === undefined) request = createRecord()
-  else {
-    pool = request.next
-    pooled--
-  }
-  request.root = root
-  request.counts = counts
-  request.bytes = bytes
-  request.again = again
-  request.offset = offset
-  request.data = data
-  root.inFlight++
-  return pending.then(request.done, request.fail)
-}
-
-function release(request: RootRequest): void {
-  const { root } = request
-  request.root = NOBODY
-  request.counts = NOTHING
-  request.again = undefined
-  request.data = NO_DATA
-  if (pooled < MAX_POOLED) {
-    request.next = pool
-    pool = request
-    pooled++
-  } else request.next = undefined
-  leaveRoot(root)
-}
-
-function createRecord(): RootRequest {
-  const request: RootRequest = {
-    root: NOBODY,
-    counts: NOTHING,
-    bytes: 0,
-    again: undefined,
-    offset: 0,
-    data: NO_DATA,
-    next: undefined,
-    done: () => {
-      const { root, counts, bytes, again } = request
-      counts.operations++
-      counts.bytes += bytes
-      release(request)
-      return again === undefined ? undefined : root.budget.spend(bytes)
-    },
-    fail: (error) => {
-      const { root, counts, again, offset, data } = request
-      if (again === undefined) counts.failed++
-      release(request)
-      if (again === undefined) throw error
-      return recover(root, again(root, offset, data), error)
-    },
-  }
-  return request
 }

@@ -26,7 +26,7 @@ export function submitJoined(
   flags: RequestFlags = 0,
 ): Completion {
   const { edge } = root
-  const bytes = data.byteLength
+  const bytes = data.length
   if (edge === undefined || edge.node.closed || !isInside(root, edge, kind, offset, bytes)) {
     throw new BlockError('EIO', `${bytes} bytes at ${offset} cannot be one request`, { node: root.name, op: kind })
   }

@@ -17,7 +17,7 @@ export function backendSaveVmstate(
 ): Promise<void> {
   return performQuery(root, {
     kind: 'vmstate',
-    bytes: data.byteLength,
+    bytes: data.length,
     signal: options.signal,
     allow: () => mediumOf(root, root.accounting.other, 'vmstate'),
     issue: async (edge) => {
@@ -36,7 +36,7 @@ export function backendLoadVmstate(
 ): Promise<void> {
   return performQuery(root, {
     kind: 'vmstate',
-    bytes: into.byteLength,
+    bytes: into.length,
     signal: options.signal,
     allow: () => mediumOf(root, root.accounting.other, 'vmstate'),
     issue: (edge) => loadVmstate(edge.node, offset, into),

@@ -16,7 +16,7 @@ import { DONE } from './turn-budget.js'
  * as far as the error policy reports it. `data` is the request's until the promise settles.
  */
 export function backendWrite(root: BackendRoot, offset: Offset, data: Bytes, options?: RequestOptions): Promise<void> {
-  const bytes = data.byteLength
+  const bytes = data.length
   const { edge, gates } = root
   if (gates !== 0 || options !== undefined || edge === undefined || !isInside(root, edge, 'write', offset, bytes)) {
     return perform(root, writeWork(root, offset, data, options))
@@ -27,8 +27,8 @@ export function backendWrite(root: BackendRoot, offset: Offset, data: Bytes, opt
   } catch (error) {
     return recover(root, writeWork(root, offset, data), error)
   }
+  if (pending !== undefined) return trackTransfer(root, 'write', offset, data, pending, writeWork)
   const counts = root.accounting.write
-  if (pending !== undefined) return trackTransfer(root, edge, counts, offset, data, pending, writeWork)
   counts.operations++
   counts.bytes += bytes
   return root.budget.spend(bytes) ?? DONE
@@ -42,9 +42,9 @@ export function stableFlags(root: BackendRoot, flags: RequestFlags): RequestFlag
 function writeWork(root: BackendRoot, offset: Offset, data: Bytes, options?: RequestOptions): Work {
   return {
     kind: 'write',
-    bytes: data.byteLength,
+    bytes: data.length,
     signal: options?.signal,
-    allow: () => allow(root, root.accounting.write, 'write', offset, data.byteLength),
+    allow: () => allow(root, root.accounting.write, 'write', offset, data.length),
     issue: (edge) => write(edge, offset, data, stableFlags(root, options?.flags ?? 0)),
   }
 }

@@ -29,7 +29,7 @@ export async function readWithCopy(
 ): Promise<void> {
   const { node, length } = state
   const prefetch = (flags & BDRV_REQ_PREFETCH) !== 0
-  const end = Math.min(offset + into.byteLength, alignUp(length, state.limits.requestAlignment))
+  const end = Math.min(offset + into.length, alignUp(length, state.limits.requestAlignment))
   let at = offset
   while (at < end) {
     const { allocated, bytes } = await isAllocated(node, at, end - at)
@@ -43,8 +43,8 @@ export async function readWithCopy(
     at += piece
   }
   // Behind the end, also one that has moved meanwhile.
-  if (!prefetch && at < offset + into.byteLength) {
-    await readDriver(state, at, sliceBytes(into, at - offset, into.byteLength))
+  if (!prefetch && at < offset + into.length) {
+    await readDriver(state, at, sliceBytes(into, at - offset, into.length))
   }
 }
 
@@ -53,14 +53,14 @@ async function copyUp(state: RequestState, offset: Offset, into: Bytes, prefetch
   const unit = copyUnit(state)
   const alignment = state.limits.requestAlignment
   const start = alignDown(offset, unit)
-  const end = Math.min(alignUp(offset + into.byteLength, unit), alignUp(state.length, alignment))
+  const end = Math.min(alignUp(offset + into.length, unit), alignUp(state.length, alignment))
   const step = Math.max(alignDown(Math.min(transferLimit(state.limits), MAX_BOUNCE_BUFFER), alignment), alignment)
   for (let at = start; at < end; at += step) {
     const bounce = new Uint8Array(Math.min(step, end - at))
     await readDriver(state, at, bounce)
     await writeUp(state, at, bounce)
     const from = Math.max(at, offset)
-    const to = Math.min(at + bounce.byteLength, offset + into.byteLength)
+    const to = Math.min(at + bounce.length, offset + into.length)
     if (!prefetch && from < to) copyBytes(into, bounce.subarray(from - at, to - at), from - offset)
   }
 }
@@ -68,7 +68,7 @@ async function copyUp(state: RequestState, offset: Offset, into: Bytes, prefetch
 async function writeUp(state: RequestState, offset: Offset, data: Uint8Array): Promise<void> {
   const zero = canZero(state) && isZeroBytes(data)
   try {
-    if (zero) await zeroDriver(state, offset, data.byteLength, BDRV_REQ_WRITE_UNCHANGED)
+    if (zero) await zeroDriver(state, offset, data.length, BDRV_REQ_WRITE_UNCHANGED)
     else await writeDriver(state, offset, data, BDRV_REQ_WRITE_UNCHANGED)
   } finally {
     // The copied content was visible before: bitmaps, thresholds and the length are none of its business.

@@ -35,8 +35,8 @@ export async function readDriver(
 ): Promise<void> {
   const { limits, length } = state
   const wanted = flags & state.readFlags
-  const present = Math.min(Math.max(length - offset, 0), into.byteLength)
-  const asked = Math.min(alignUp(present, limits.requestAlignment), into.byteLength)
+  const present = Math.min(Math.max(length - offset, 0), into.length)
+  const asked = Math.min(alignUp(present, limits.requestAlignment), into.length)
   const most = transferLimit(limits)
   for (let at = 0; at < asked; at += most) {
     const end = Math.min(at + most, asked)
@@ -48,7 +48,7 @@ export async function readDriver(
       copyBytes(into, flat, at)
     }
   }
-  if (present < into.byteLength) zeroBytes(into, present)
+  if (present < into.length) zeroBytes(into, present)
 }
 
 /** Writes an aligned range, in fragments. FUA that the driver lacks becomes one flush after the last. */
@@ -67,8 +67,8 @@ export async function writeDriver(
   const { limits } = state
   const most = transferLimit(limits)
   const passed = flags & state.writeFlags & DRIVER_WRITE_FLAGS
-  for (let at = 0; at < data.byteLength; at += most) {
-    const end = Math.min(at + most, data.byteLength)
+  for (let at = 0; at < data.length; at += most) {
+    const end = Math.min(at + most, data.length)
     await callWrite(state, offset + at, gatherPart(limits, data, at, end), passed)
   }
   if (fua && (passed & BDRV_REQ_FUA) === 0) await flushForFua(state)
@@ -167,9 +167,9 @@ async function writeBounce(
   bounce: Uint8Array,
   flags: RequestFlags,
 ): Promise<void> {
-  for (let at = 0; at < bytes; at += bounce.byteLength) {
-    const step = Math.min(bounce.byteLength, bytes - at)
-    await callWrite(state, offset + at, step === bounce.byteLength ? bounce : bounce.subarray(0, step), flags)
+  for (let at = 0; at < bytes; at += bounce.length) {
+    const step = Math.min(bounce.length, bytes - at)
+    await callWrite(state, offset + at, step === bounce.length ? bounce : bounce.subarray(0, step), flags)
   }
 }
 

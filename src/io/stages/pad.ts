@@ -26,7 +26,7 @@ export function isAlignedFor(state: RequestState, offset: Offset, bytes: number)
 /** Widens a range to the request alignment. The padding is fresh zeroed memory; a read throws it away. */
 export function pad(state: RequestState, offset: Offset, data: Bytes): Padded {
   const alignment = state.limits.requestAlignment
-  const bytes = data.byteLength
+  const bytes = data.length
   const head = offset & (alignment - 1)
   const rest = (offset + bytes) & (alignment - 1)
   const tail = rest === 0 ? 0 : alignment - rest

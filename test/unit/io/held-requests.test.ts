@@ -104,7 +104,7 @@ describe('what a drain waits for', () => {
     const disk = await world.memory('disk')
     const { root } = await world.backend(disk)
     let finish: () => void = () => {}
-    const request = submit(root, root.accounting.read, 0, () => new Promise<void>((resolve) => (finish = resolve)))
+    const request = submit(root, 'read', 0, () => new Promise<void>((resolve) => (finish = resolve)))
     const drain = drained(disk)
     expect(await stateOfPromise(drain)).toBe('pending')
     finish()

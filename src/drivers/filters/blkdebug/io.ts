@@ -28,15 +28,15 @@ export function blkdebugIo(file: BlockChild, debug: BlkdebugState, limits: Parti
     length: () => childLength(file),
     read: (offset, into, flags) =>
       after(announced.generic('read_aio'), () =>
-        checked('read', offset, into.byteLength, () => read(file, offset, into, flags)),
+        checked('read', offset, into.length, () => read(file, offset, into, flags)),
       ),
     write: (offset, data, flags) =>
       announced.written(['pwritev', 'write_aio'], () =>
-        checked('write', offset, data.byteLength, () => write(file, offset, data, flags)),
+        checked('write', offset, data.length, () => write(file, offset, data, flags)),
       ),
     writeCompressed: (offset, data) =>
       announced.written(['write_compressed'], () =>
-        checked('write', offset, data.byteLength, () => write(file, offset, data, BDRV_REQ_WRITE_COMPRESSED)),
+        checked('write', offset, data.length, () => write(file, offset, data, BDRV_REQ_WRITE_COMPRESSED)),
       ),
     writeZeroes(offset, bytes, flags) {
       refusePiece('write-zeroes', offset, bytes, zeroUnit)
