@@ -45,9 +45,10 @@ export interface RequestOrder {
   within: TrackedRequest | undefined
 }
 
-/** A request that waits for another. */
+/** Somebody who waits for a request. */
 export interface RequestWaiter {
-  readonly request: TrackedRequest
+  /** The request that waits; undefined where it is none. */
+  readonly request: TrackedRequest | undefined
   wake(): void
 }
 

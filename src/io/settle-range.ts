@@ -4,7 +4,7 @@
 import type { Offset } from '../common/units.js'
 import type { BlockDriverState } from './block-node.js'
 import type { Completion } from './node-io.js'
-import type { TrackedRequest } from './request-state.js'
+import { left } from './stages/serialise.js'
 
 /**
  * Waits until no request that is in flight at `node` now, and overlaps the range, is in flight any more; undefined where there
@@ -20,11 +20,4 @@ export function settleRange(node: BlockDriverState, offset: Offset, bytes: numbe
 
 async function allLeft(pending: readonly Promise<void>[]): Promise<void> {
   for (const request of pending) await request
-}
-
-function left(request: TrackedRequest): Promise<void> {
-  return new Promise((resolve) => {
-    request.waiters ??= []
-    request.waiters.push(resolve)
-  })
 }

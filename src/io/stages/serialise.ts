@@ -29,8 +29,21 @@ export function claim(request: TrackedRequest, start: Offset, end: Offset): void
 export async function waitForConflicts(request: TrackedRequest): Promise<void> {
   if (request.state.serialising === 0) return
   for (let other = findConflict(request); other !== undefined; other = findConflict(request)) {
-    await leaving(request, other)
+    await left(other, request)
   }
+}
+
+/** Resolves when `other` has left. `waiting` is the request that waits for that, where it is one. */
+export function left(other: TrackedRequest, waiting?: TrackedRequest): Promise<void> {
+  const order = waiting === undefined ? undefined : orderOf(waiting)
+  if (order !== undefined) order.waitingFor = other
+  return new Promise((resolve) => {
+    const wake = () => {
+      if (order !== undefined) order.waitingFor = undefined
+      resolve()
+    }
+    orderOf(other).waiters.push({ request: waiting, wake })
+  })
 }
 
 /** Throws EBUSY where {@link waitForConflicts} would wait. */
@@ -76,19 +89,7 @@ function endsAfter(other: TrackedRequest, request: TrackedRequest): boolean {
   // A set that grows while it is walked visits what was added.
   for (const { order } of heldUp) {
     if (order?.within !== undefined) heldUp.add(order.within)
-    for (const waiter of order?.waiters ?? []) heldUp.add(waiter.request)
+    for (const { request: held } of order?.waiters ?? []) if (held !== undefined) heldUp.add(held)
   }
   return heldUp.has(other)
-}
-
-function leaving(request: TrackedRequest, other: TrackedRequest): Promise<void> {
-  const order = orderOf(request)
-  order.waitingFor = other
-  return new Promise((resolve) => {
-    const wake = () => {
-      order.waitingFor = undefined
-      resolve()
-    }
-    orderOf(other).waiters.push({ request, wake })
-  })
 }
