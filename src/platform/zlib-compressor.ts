@@ -4,6 +4,7 @@
 import type { ZlibOptions } from 'node:zlib'
 import { BlockError } from '../common/error.js'
 import type { Compressor } from '../common/host-services.js'
+import { plainBytes } from './plain-bytes.js'
 
 /** Options of zlib's calls that do not belong to one method. */
 export type ZlibLimits = Pick<ZlibOptions, 'chunkSize' | 'maxOutputLength'>
@@ -55,7 +56,7 @@ export function zlibCompressor(method: ZlibMethod): Compressor {
 
 function compressNow({ name, compress }: ZlibMethod, data: Uint8Array, limits: ZlibLimits): Uint8Array | undefined {
   try {
-    return compress.now(data, limits)
+    return plainBytes(compress.now(data, limits))
   } catch (thrown) {
     if (isTooLong(thrown)) return undefined
     throw failed(name, thrown)
@@ -65,7 +66,7 @@ function compressNow({ name, compress }: ZlibMethod, data: Uint8Array, limits: Z
 function compressOnPool(method: ZlibMethod, data: Uint8Array, limits: ZlibLimits): Promise<Uint8Array | undefined> {
   return new Promise((resolve, reject) => {
     method.compress.onPool(data, limits, (error, result) => {
-      if (error === null) resolve(result)
+      if (error === null) resolve(plainBytes(result))
       else if (isTooLong(error)) resolve(undefined)
       else reject(failed(method.name, error))
     })
@@ -80,7 +81,7 @@ function decompressNow(method: ZlibMethod, stream: Uint8Array, bytes: number, li
     throw failed(method.name, thrown)
   }
   if (result.length !== bytes) throw endsEarly(method.name, result.length, bytes)
-  return result
+  return plainBytes(result)
 }
 
 function decompressOnPool(
@@ -93,7 +94,7 @@ function decompressOnPool(
     method.decompress.onPool(stream, limits, (error, result) => {
       if (error !== null) reject(failed(method.name, error))
       else if (result.length !== bytes) reject(endsEarly(method.name, result.length, bytes))
-      else resolve(result)
+      else resolve(plainBytes(result))
     })
   })
 }

@@ -20,7 +20,7 @@ const LAST_TRIAL = 2 ** 24
 /** Iterations that make `bytes` bytes of key in about `ms` milliseconds, as `clock` sees it. ERANGE where they are too many. */
 export async function measureIterations(
   crypto: HostCrypto,
-  clock: Clock,
+  clock: Pick<Clock, 'now'>,
   hash: HashName,
   bytes: number,
   ms: number,
