@@ -4,9 +4,18 @@
 
 import { settleRange } from '../../io/settle-range.js'
 import { markCorrupt } from './corruption.js'
+import { takeOver } from './flush.js'
 import { COMPRESSED_HIGH, decodeCompressed } from './l2-entry.js'
 import { clusterStart, type HostOffset, host, isClusterAligned } from './layout.js'
-import { changeRefcounts, type FreePurpose, refcountOf, searchFreeClusters, tryChangeRefcounts } from './refcounts.js'
+import { addRefcountBlock } from './refcount-growth.js'
+import {
+  changeBack,
+  changeRefcounts,
+  type FreePurpose,
+  refcountOf,
+  searchFreeClusters,
+  tryChangeRefcounts,
+} from './refcounts.js'
 import { hasDataFile, type Qcow2State } from './state.js'
 import { entryOffset } from './table.js'
 
@@ -18,10 +27,23 @@ export async function allocateClusters(state: Qcow2State, bytes: number): Promis
     const first = await searchFreeClusters(state, count)
     const offset = host(first * clusterSize)
     if (first === 0) throw markCorrupt(state, 'the header cluster is free by its reference count')
-    if ((await tryChangeRefcounts(state, offset, count * clusterSize, 1, 'never')) === 'again') continue
-    state.discards.drop(first, count)
-    return offset
+    await takeOver(state, first, count)
+    if (await raiseRefcounts(state, offset, count * clusterSize)) return offset
   }
+}
+
+/** False where a block had to be made first: free clusters are others now, and these may be looked at again. */
+async function raiseRefcounts(state: Qcow2State, offset: HostOffset, bytes: number): Promise<boolean> {
+  const missing = await tryChangeRefcounts(state, offset, bytes, 1, 'never')
+  if (missing === undefined) return true
+  const first = Math.floor(offset / state.layout.clusterSize)
+  try {
+    await addRefcountBlock(state, missing)
+  } finally {
+    await changeBack(state, first, missing, 1)
+    state.freeClusterIndex = Math.min(state.freeClusterIndex, first)
+  }
+  return false
 }
 
 /** Takes as many of `count` clusters at `offset` as are free there in a row; returns how many, which may be 0. */
@@ -32,10 +54,9 @@ export async function allocateClustersAt(state: Qcow2State, offset: HostOffset, 
     let free = 0
     while (free < count && (await refcountOf(state, first + free)) === 0) free++
     if (free === 0) return 0
-    // Taking others may need a block that lands among these.
-    if ((await tryChangeRefcounts(state, offset, free * clusterSize, 1, 'never')) === 'again') continue
-    state.discards.drop(first, free)
-    return free
+    await takeOver(state, first, free)
+    // A new block may land among these.
+    if (await raiseRefcounts(state, offset, free * clusterSize)) return free
   }
 }
 
@@ -52,10 +73,10 @@ export async function allocateBytes(state: Qcow2State, bytes: number): Promise<H
     if (left < bytes) {
       const next = (await searchFreeClusters(state, 1)) * clusterSize
       if (next === 0) throw markCorrupt(state, 'the header cluster is free by its reference count')
-      state.discards.drop(next / clusterSize, 1)
+      await takeOver(state, next / clusterSize, 1)
       if (offset === 0 || offset + left !== next) offset = next
     }
-    if ((await tryChangeRefcounts(state, host(offset), bytes, 1, 'never')) === 'done') break
+    if (await raiseRefcounts(state, host(offset), bytes)) break
     offset = 0
   }
   const end = offset + bytes
@@ -110,13 +131,4 @@ export async function freeEntry(state: Qcow2State, high: number, low: number, pu
     throw markCorrupt(state, `Cannot free unaligned cluster 0x${offset.toString(16)}`)
   }
   await freeClusters(state, host(offset), layout.clusterSize, purpose)
-}
-
-/** Applies the decrements that were put off. The tables that no longer name the clusters are durable. */
-export async function applyOwedDecrements(state: Qcow2State): Promise<void> {
-  const { clusterSize } = state.layout
-  for (const [cluster, count] of [...state.owedDecrements]) {
-    state.owedDecrements.delete(cluster)
-    await changeRefcounts(state, host(cluster * clusterSize), clusterSize, -count, 'other')
-  }
 }

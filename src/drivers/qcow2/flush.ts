@@ -2,11 +2,11 @@
 // storage holds any more are dropped after that, and the host is told of free clusters last (rules O1 to O4, O13).
 
 import type { Completion } from '../../io/node-io.js'
-import { applyOwedDecrements } from './allocator.js'
 import { barrier } from './barrier.js'
 import { refuseCorrupt } from './corruption.js'
 import { passDiscards } from './freed-clusters.js'
 import { clearDirtyBit } from './header-update.js'
+import { applyOwedDecrements } from './refcounts.js'
 import type { Qcow2State } from './state.js'
 import { postponesRefcounts } from './writing.js'
 
@@ -23,7 +23,7 @@ function isClean(state: Qcow2State): boolean {
     state.l2Cache.isClean &&
     state.refcountCache.isClean &&
     state.owedDecrements.size === 0 &&
-    state.discards.count === 0
+    !state.freed.hasDiscards
   )
 }
 
@@ -37,10 +37,26 @@ export async function settleMetadata(state: Qcow2State, all = true): Promise<voi
     await applyOwedDecrements(state)
   }
   await state.refcountCache.flush()
-  if (state.discards.count > 0) {
-    await barrier(state)
-    await passDiscards(state)
-  }
+  if (state.freed.hasDiscards) await makeFreedStable(state)
+}
+
+async function makeFreedStable(state: Qcow2State): Promise<void> {
+  await barrier(state)
+  await passDiscards(state)
+}
+
+/**
+ * Gives free clusters to a new owner: called before anything is written there. Where tables on stable storage may still name
+ * them, those are written out first (rule O4).
+ */
+export function takeOver(state: Qcow2State, cluster: number, count: number): Completion {
+  return state.freed.has(cluster, count) ? settleFreed(state) : undefined
+}
+
+async function settleFreed(state: Qcow2State): Promise<void> {
+  await settleMetadata(state)
+  // Discards have seen to it already where there were any.
+  await makeFreedStable(state)
 }
 
 /** Leaves the image as one that nobody uses: all metadata durable, the dirty bit gone. */

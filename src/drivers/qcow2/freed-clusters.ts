@@ -4,55 +4,64 @@
 
 import { SparseBits } from '../../common/sparse-bits.js'
 import { discard } from '../../io/discard.js'
+import { type HostOffset, host } from './layout.js'
 import type { FreePurpose } from './refcounts.js'
 import type { Qcow2State } from './state.js'
 
-/** Clusters that are free and still to be discarded below. */
-export class PendingDiscards {
-  readonly #clusters = new SparseBits()
+const ALL = 2 ** 45
 
-  get count(): number {
-    return this.#clusters.count
+/** Clusters that are free in memory while tables on stable storage may name them still. */
+export class FreedClusters {
+  readonly #unstable = new SparseBits()
+  readonly #toDiscard = new SparseBits()
+
+  /** Whether the host is to be told of any. */
+  get hasDiscards(): boolean {
+    return this.#toDiscard.next(0, ALL, true) >= 0
   }
 
-  add(cluster: number): void {
-    this.#clusters.paint(cluster, cluster + 1, true)
+  add(cluster: number, discarded: boolean): void {
+    this.#unstable.paint(cluster, cluster + 1, true)
+    if (discarded) this.#toDiscard.paint(cluster, cluster + 1, true)
   }
 
-  /** Clusters were taken again. */
-  drop(cluster: number, count: number): void {
-    if (this.#clusters.count > 0) this.#clusters.paint(cluster, cluster + count, false)
+  /** Whether any of these clusters may still be named on stable storage. */
+  has(cluster: number, count: number): boolean {
+    return this.#unstable.next(cluster, cluster + count, true) >= 0
   }
 
-  /** Takes out the first run of clusters. */
-  take(): { cluster: number; count: number } | undefined {
-    const end = 2 ** 45
-    const first = this.#clusters.next(0, end, true)
-    if (first < 0) return undefined
-    const stop = this.#clusters.next(first, end, false)
-    this.#clusters.paint(first, stop, false)
-    return { cluster: first, count: stop - first }
+  /** All of them are free on stable storage as well; returns the runs to be discarded. */
+  settle(): { cluster: number; count: number }[] {
+    const runs: { cluster: number; count: number }[] = []
+    for (let first = this.#toDiscard.next(0, ALL, true); first >= 0; first = this.#toDiscard.next(first, ALL, true)) {
+      const stop = this.#toDiscard.next(first, ALL, false)
+      runs.push({ cluster: first, count: stop - first })
+      first = stop
+    }
+    this.#toDiscard.clear()
+    this.#unstable.clear()
+    return runs
   }
 }
 
 /** The count of `cluster` is 0 now. */
 export function forgetFreed(state: Qcow2State, cluster: number, purpose: FreePurpose): void {
   const { layout, settings } = state
-  const offset = (cluster * layout.clusterSize) as Parameters<typeof state.l2Cache.forget>[0]
+  const offset: HostOffset = host(cluster * layout.clusterSize)
   state.l2Cache.forget(offset, layout.clusterSize)
   state.refcountCache.forget(offset, layout.clusterSize)
   state.metadata.free(cluster)
   state.decompressed.clear()
-  if (Math.floor(state.freeByteOffset / layout.clusterSize) === cluster) state.freeByteOffset = 0 as typeof offset
-  if (purpose !== 'never' && settings.passDiscard[purpose]) state.discards.add(cluster)
+  if (Math.floor(state.freeByteOffset / layout.clusterSize) === cluster) state.freeByteOffset = host(0)
+  if (purpose !== 'never') state.freed.add(cluster, settings.passDiscard[purpose])
 }
 
-/** Discards what is free on stable storage as well. Advisory: errors other than of the image's own are passed over. */
+/** Discards what is free on stable storage. Advisory: errors are passed over. */
 export async function passDiscards(state: Qcow2State): Promise<void> {
   const { clusterSize } = state.layout
-  for (let run = state.discards.take(); run !== undefined; run = state.discards.take()) {
+  for (const { cluster, count } of state.freed.settle()) {
     try {
-      await discard(state.file, run.cluster * clusterSize, run.count * clusterSize)
+      await discard(state.file, cluster * clusterSize, count * clusterSize)
     } catch {
       // The clusters are free whether the host has taken them back or not.
     }

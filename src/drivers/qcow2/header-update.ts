@@ -62,15 +62,42 @@ export async function writeHeader(
   state.backingName = backingName
 }
 
+/** Fields that lie side by side in the header and are changed together, by the bytes they take. */
+const FIELD_GROUPS = {
+  size: [24, 32],
+  l1: [36, 48],
+  refcountTable: [48, 60],
+  snapshots: [60, 72],
+  features: [72, 96],
+} as const
+
+/** Writes a group of fields alone, in one piece of a sector, and waits until it is durable. */
+export async function writeHeaderFields(
+  state: Qcow2State,
+  group: keyof typeof FIELD_GROUPS,
+  fields: Partial<Qcow2Header>,
+): Promise<void> {
+  const header: Qcow2Header = { ...state.header, ...fields }
+  const bytes = new Uint8Array(encodedHeaderLength(header))
+  encodeHeader(header, bytes)
+  const [from, to] = FIELD_GROUPS[group]
+  refuseOverlap(state, host(from), to - from, ['main-header'])
+  await write(state.file, from, bytes.subarray(from, to))
+  await barrier(state)
+  state.header = header
+}
+
 /** Says that refcounts may be wrong from now on (rule O8). */
 export async function setDirtyBit(state: Qcow2State): Promise<void> {
-  await writeHeader(state, { incompatibleFeatures: state.header.incompatibleFeatures | INCOMPATIBLE_DIRTY })
+  const { incompatibleFeatures } = state.header
+  await writeHeaderFields(state, 'features', { incompatibleFeatures: incompatibleFeatures | INCOMPATIBLE_DIRTY })
 }
 
 /** Says that refcounts are right. All of them are durable. */
 export async function clearDirtyBit(state: Qcow2State): Promise<void> {
   if (!isDirty(state)) return
-  await writeHeader(state, { incompatibleFeatures: state.header.incompatibleFeatures & ~INCOMPATIBLE_DIRTY })
+  const { incompatibleFeatures } = state.header
+  await writeHeaderFields(state, 'features', { incompatibleFeatures: incompatibleFeatures & ~INCOMPATIBLE_DIRTY })
 }
 
 /** Whether the header says that refcounts may be wrong. */

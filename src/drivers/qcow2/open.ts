@@ -14,7 +14,7 @@ import { barrier } from './barrier.js'
 import { DecompressedClusters } from './decompressed-clusters.js'
 import { openEncryption } from './encryption.js'
 import { decodeExtensions, decodeText, featureName, type HeaderExtensions } from './extensions.js'
-import { PendingDiscards } from './freed-clusters.js'
+import { FreedClusters } from './freed-clusters.js'
 import {
   AUTOCLEAR_DATA_FILE_RAW,
   COMPRESSION_ZSTD,
@@ -119,7 +119,7 @@ export async function openImage(context: OpenContext, options: Qcow2OptionValues
     snapshots: [],
     snapshotTableBytes: 0,
     bitmaps: { consistent: false },
-    discards: new PendingDiscards(),
+    freed: new FreedClusters(),
     decompressed: new DecompressedClusters(),
     metadata: new MetadataMap(layout.clusterSize),
     compressor: compressorOf(context, header),

@@ -3,25 +3,12 @@
 
 import { BlockError } from '../../common/error.js'
 import type { MaybePromise } from '../../common/maybe-promise.js'
-import { write } from '../../io/write.js'
-import { barrier } from './barrier.js'
 import { markCorrupt } from './corruption.js'
 import { forgetFreed } from './freed-clusters.js'
-import { writeHeader } from './header-update.js'
-import {
-  ENTRY_BYTES,
-  type HostOffset,
-  host,
-  isClusterAligned,
-  MAX_HOST_OFFSET,
-  MAX_REFCOUNT_TABLE_BYTES,
-} from './layout.js'
+import { type HostOffset, host, isClusterAligned, MAX_HOST_OFFSET } from './layout.js'
 import type { CacheEntry } from './metadata-cache.js'
-import { refuseOverlap } from './overlap.js'
 import { readRefcount, writeRefcount } from './refcount-codec.js'
-import { refcountStructures } from './refcount-size.js'
 import { imageError, type Qcow2State } from './state.js'
-import { Table64 } from './table.js'
 
 /** Why clusters are freed: decides whether the file below is told. `never`: they were never used. */
 export type FreePurpose = 'request' | 'snapshot' | 'other' | 'never'
@@ -59,8 +46,8 @@ export function blockOffset(state: Qcow2State, index: number): HostOffset | unde
 }
 
 /**
- * Adds `delta` to the counts of the clusters that `bytes` bytes at `offset` touch. Blocks that do not exist yet are made, and
- * may take the very clusters a caller meant to use: it then learns `again`, with nothing changed, and looks for others.
+ * Adds `delta` to the counts of the clusters that `bytes` bytes at `offset` touch. Where one of them has no block yet, it is
+ * returned, and those before it stay changed until the block is there: then {@link changeBack}, and again from the start.
  */
 export async function tryChangeRefcounts(
   state: Qcow2State,
@@ -68,8 +55,8 @@ export async function tryChangeRefcounts(
   bytes: number,
   delta: number,
   purpose: FreePurpose,
-): Promise<'done' | 'again'> {
-  if (bytes === 0) return 'done'
+): Promise<number | undefined> {
+  if (bytes === 0) return undefined
   const { clusterSize } = state.layout
   if (delta < 0) await state.refcountCache.dependOn(state.l2Cache)
   const first = Math.floor(offset / clusterSize)
@@ -77,20 +64,17 @@ export async function tryChangeRefcounts(
   let cluster = first
   try {
     for (; cluster <= last; cluster++) {
-      if ((await changeOne(state, cluster, delta, purpose)) === 'done') continue
-      await changeBack(state, first, cluster, delta)
-      // The same ones first, to see whether they are still free.
-      if (state.freeClusterIndex > first) state.freeClusterIndex = first
-      return 'again'
+      if (await changeOne(state, cluster, delta, purpose)) continue
+      return cluster
     }
   } catch (error) {
     await changeBack(state, first, cluster, delta)
     throw error
   }
-  return 'done'
+  return undefined
 }
 
-/** As {@link tryChangeRefcounts}, for clusters that stay the same whatever else is allocated on the way. */
+/** As {@link tryChangeRefcounts}, for clusters that are in use, and so have blocks. EIO where one has none. */
 export async function changeRefcounts(
   state: Qcow2State,
   offset: HostOffset,
@@ -98,11 +82,14 @@ export async function changeRefcounts(
   delta: number,
   purpose: FreePurpose,
 ): Promise<void> {
-  while ((await tryChangeRefcounts(state, offset, bytes, delta, purpose)) === 'again');
+  const missing = await tryChangeRefcounts(state, offset, bytes, delta, purpose)
+  if (missing === undefined) return
+  await changeBack(state, Math.floor(offset / state.layout.clusterSize), missing, delta)
+  throw markCorrupt(state, `cluster ${missing} is in use and has no reference count`)
 }
 
 /** Takes back what was added to the clusters from `first` up to `end`. A failure leaves leaks, and is not reported. */
-async function changeBack(state: Qcow2State, first: number, end: number, delta: number): Promise<void> {
+export async function changeBack(state: Qcow2State, first: number, end: number, delta: number): Promise<void> {
   try {
     for (let cluster = first; cluster < end; cluster++) await changeOne(state, cluster, -delta, 'never')
   } catch (error) {
@@ -110,24 +97,19 @@ async function changeBack(state: Qcow2State, first: number, end: number, delta: 
   }
 }
 
-async function changeOne(
-  state: Qcow2State,
-  cluster: number,
-  delta: number,
-  purpose: FreePurpose,
-): Promise<'done' | 'again'> {
+/** False where the cluster has no block. */
+async function changeOne(state: Qcow2State, cluster: number, delta: number, purpose: FreePurpose): Promise<boolean> {
   const { refcountBlockEntries } = state.layout
   const index = Math.floor(cluster / refcountBlockEntries)
   const offset = blockOffset(state, index)
   if (offset === undefined) {
     if (delta < 0) throw belowZero(state, cluster)
-    await addRefcountBlock(state, cluster)
-    return 'again'
+    return false
   }
   const entry = state.refcountCache.peek(offset)
   if (entry !== undefined) {
     applyDelta(state, entry, cluster, delta, purpose)
-    return 'done'
+    return true
   }
   const loaded = await state.refcountCache.get(offset)
   try {
@@ -135,7 +117,7 @@ async function changeOne(
   } finally {
     state.refcountCache.release(loaded)
   }
-  return 'done'
+  return true
 }
 
 function applyDelta(state: Qcow2State, entry: CacheEntry, cluster: number, delta: number, purpose: FreePurpose): void {
@@ -174,93 +156,11 @@ export async function searchFreeClusters(state: Qcow2State, count: number): Prom
   return state.freeClusterIndex - count
 }
 
-/**
- * Makes the refcount block that describes `cluster`, or prepares for it. Afterwards the free clusters are others than
- * before: whoever was about to use some looks again, and calls again where the block is still missing.
- */
-async function addRefcountBlock(state: Qcow2State, cluster: number): Promise<void> {
-  const { layout } = state
-  const index = Math.floor(cluster / layout.refcountBlockEntries)
-  const place = await searchFreeClusters(state, 1)
-  const offset = host(place * layout.clusterSize)
-  const describesItself = Math.floor(place / layout.refcountBlockEntries) === index
-  if (!describesItself && (await tryChangeRefcounts(state, offset, layout.clusterSize, 1, 'never')) === 'again') return
-  const entry = await state.refcountCache.getEmpty(offset)
-  try {
-    if (describesItself) setCount(state, entry, place, 1)
-    await state.refcountCache.flush()
-    await barrier(state)
-    if (index < state.refcountTable.length) await nameBlock(state, index, offset)
-    else await growTable(state, cluster, index, offset)
-  } catch (error) {
-    state.refcountCache.forget(offset, layout.clusterSize)
-    throw error
-  } finally {
-    state.refcountCache.release(entry)
+/** Applies the decrements that were put off. The tables that no longer name the clusters are durable. */
+export async function applyOwedDecrements(state: Qcow2State): Promise<void> {
+  const { clusterSize } = state.layout
+  for (const [cluster, count] of [...state.owedDecrements]) {
+    state.owedDecrements.delete(cluster)
+    await changeRefcounts(state, host(cluster * clusterSize), clusterSize, -count, 'other')
   }
-  state.metadata.add('refcount-block', offset, layout.clusterSize)
-}
-
-function setCount(state: Qcow2State, entry: CacheEntry, cluster: number, count: number): void {
-  const { refcountBlockEntries, refcountOrder } = state.layout
-  writeRefcount(entry.table.view, cluster % refcountBlockEntries, refcountOrder, count)
-  state.refcountCache.markDirty(entry)
-}
-
-async function nameBlock(state: Qcow2State, index: number, offset: HostOffset): Promise<void> {
-  const place = host(state.header.refcountTableOffset + index * ENTRY_BYTES)
-  const entry = Table64.ofEntries(1)
-  entry.setOffset(0, offset)
-  refuseOverlap(state, place, ENTRY_BYTES, ['refcount-table'])
-  await write(state.file, place, entry.bytes)
-  await barrier(state)
-  state.refcountTable.setOffset(index, offset)
-}
-
-/**
- * A larger table behind everything that is in use, with the blocks that describe it and the room it leaves. The new block at
- * `newBlock` becomes its entry `newIndex`.
- */
-async function growTable(state: Qcow2State, cluster: number, newIndex: number, newBlock: HostOffset): Promise<void> {
-  const { layout } = state
-  const { refcountBlockEntries, clusterSize } = layout
-  const used = Math.max(cluster + 1, newBlock / clusterSize)
-  const start = Math.ceil(used / refcountBlockEntries) * refcountBlockEntries
-  const size = refcountStructures(layout, start, true)
-  if (size.tableClusters * clusterSize > MAX_REFCOUNT_TABLE_BYTES) {
-    throw imageError(state, 'EFBIG', 'the refcount table has reached its largest size')
-  }
-  const table = Table64.ofEntries((size.tableClusters * clusterSize) / ENTRY_BYTES)
-  table.bytes.set(state.refcountTable.bytes)
-  table.setOffset(newIndex, newBlock)
-  const firstIndex = start / refcountBlockEntries
-  const blockCount = size.blocks - firstIndex
-  const tableOffset = host((start + blockCount) * clusterSize)
-  const end = start + blockCount + size.tableClusters
-  refuseOverlap(state, host(start * clusterSize), (end - start) * clusterSize, [])
-  for (let i = 0; i < blockCount; i++) {
-    const offset = host((start + i) * clusterSize)
-    table.setOffset(firstIndex + i, offset)
-    const entry = await state.refcountCache.getEmpty(offset)
-    for (let at = start; at < end; at++) {
-      if (Math.floor(at / refcountBlockEntries) === firstIndex + i) setCount(state, entry, at, 1)
-    }
-    state.refcountCache.release(entry)
-  }
-  await state.refcountCache.flush()
-  await write(state.file, tableOffset, table.bytes)
-  await barrier(state)
-  await takeTable(state, table, tableOffset, size.tableClusters)
-  for (let i = 0; i < blockCount; i++) {
-    state.metadata.add('refcount-block', host((start + i) * clusterSize), clusterSize)
-  }
-}
-
-/** The header names the new table; the old one is free. */
-async function takeTable(state: Qcow2State, table: Table64, offset: HostOffset, clusters: number): Promise<void> {
-  const { header, layout } = state
-  const old = { offset: header.refcountTableOffset, bytes: header.refcountTableClusters * layout.clusterSize }
-  await writeHeader(state, { refcountTableOffset: offset, refcountTableClusters: clusters })
-  state.refcountTable = table
-  await changeRefcounts(state, old.offset, old.bytes, -1, 'other')
 }

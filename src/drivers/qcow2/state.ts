@@ -13,7 +13,7 @@ import type { StoredBitmaps } from './bitmaps.js'
 import type { DecompressedClusters } from './decompressed-clusters.js'
 import type { PayloadCipher } from './encryption.js'
 import type { HeaderExtensions } from './extensions.js'
-import type { PendingDiscards } from './freed-clusters.js'
+import type { FreedClusters } from './freed-clusters.js'
 import type { Qcow2Header } from './header.js'
 import type { HostOffset, Layout } from './layout.js'
 import type { MetadataCache } from './metadata-cache.js'
@@ -59,8 +59,8 @@ export interface Qcow2State {
   readonly bitmaps: StoredBitmaps
   /** Bytes of the snapshot table on disk. */
   snapshotTableBytes: number
-  /** Free clusters of which the file below is still to be told. */
-  readonly discards: PendingDiscards
+  /** Clusters freed since tables were last written out. */
+  readonly freed: FreedClusters
   /** Contents of compressed clusters read last. */
   readonly decompressed: DecompressedClusters
   /** Which host clusters hold metadata. */

@@ -10,7 +10,7 @@ import { type ClusterEntry, entryAt, kindOf, placeOf, putEntry, sameEntry } from
 import { subclusterMask } from './cow.js'
 import { AUTOCLEAR_DATA_FILE_RAW } from './header.js'
 import { COMPRESSED_HIGH, ZERO_ALLOCATED, ZERO_LOW, ZERO_PLAIN } from './l2-entry.js'
-import { readableSlice, writableSlice } from './l2-tables.js'
+import { writableSlice } from './l2-tables.js'
 import { clusterEnd, clusterStart, type GuestOffset, guest, isClusterAligned } from './layout.js'
 import type { FreePurpose } from './refcounts.js'
 import { backingOf, hasDataFile, type Qcow2State } from './state.js'
@@ -36,11 +36,13 @@ export async function zeroGuest(
   const end = offset + bytes
   const start = guest(offset - (offset % subclusterSize))
   const stop = guest(Math.ceil(end / subclusterSize) * subclusterSize)
-  if (state.header.version < 3) throw unsupported(state, 'version 2 images have no zero clusters')
+  const old = state.header.version < 3
+  if (old && backingOf(state) !== undefined) throw unsupported(state, 'version 2 images have no zero clusters')
   if (start < offset || (stop > end && end < state.header.size)) {
     if (!(await restReadsZero(state, start, offset, guest(end), stop))) throw unsupported(state, 'not whole clusters')
   }
-  await zeroClusters(state, start, stop, flags)
+  if (old) await discardClusters(state, start, stop, 'zero', 'request')
+  else await zeroClusters(state, start, stop, flags)
 }
 
 function unsupported(state: Qcow2State, message: string): BlockError {
@@ -162,7 +164,6 @@ export async function discardClusters(
 ): Promise<void> {
   const { layout } = state
   await overSlices(state, start, stop, async (at, until) => {
-    if ((await nothingToDiscard(state, at)) && !(mode === 'zero' && backingOf(state) !== undefined)) return
     const slice = await writableSlice(state, at)
     const changed: ClusterEntry[] = []
     try {
@@ -183,13 +184,6 @@ export async function discardClusters(
     if (hasDataFile(state)) await discardData(state, at, until)
     await freeAll(state, changed, purpose)
   })
-}
-
-async function nothingToDiscard(state: Qcow2State, at: GuestOffset): Promise<boolean> {
-  const slice = await readableSlice(state, at)
-  if (slice === undefined) return true
-  state.l2Cache.release(slice.entry)
-  return false
 }
 
 function discardedEntry(state: Qcow2State, before: ClusterEntry, mode: DiscardMode): ClusterEntry {
