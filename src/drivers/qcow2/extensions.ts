@@ -135,14 +135,14 @@ function decodeBitmaps(data: Uint8Array): BitmapsExtension {
   return { count: view.getUint32(0), directorySize: size, directoryOffset: host(offset) }
 }
 
-/** The extensions as bytes, the end marker included, in the field's order; the feature table only from version 3 on. */
-export function encodeExtensions(extensions: HeaderExtensions, version: 2 | 3): Uint8Array {
+/** The extensions as bytes, the end marker included, in the field's order; `names` adds the table of feature names. */
+export function encodeExtensions(extensions: HeaderExtensions, names: boolean): Uint8Array {
   const pieces: { type: number; data: Uint8Array }[] = []
   const { backingFormat, dataFile, crypto, bitmaps } = extensions
   if (backingFormat !== undefined) pieces.push({ type: EXT_BACKING_FORMAT, data: encodeText(backingFormat) })
   if (dataFile !== undefined) pieces.push({ type: EXT_DATA_FILE, data: encodeText(dataFile) })
   if (crypto !== undefined) pieces.push({ type: EXT_CRYPTO, data: encodeNumbers([crypto.offset, crypto.bytes]) })
-  if (version >= 3) pieces.push({ type: EXT_FEATURE_TABLE, data: encodeFeatureTable() })
+  if (names) pieces.push({ type: EXT_FEATURE_TABLE, data: encodeFeatureTable() })
   if (bitmaps !== undefined) pieces.push({ type: EXT_BITMAPS, data: encodeBitmaps(bitmaps) })
   pieces.push(...extensions.unknown, { type: EXT_END, data: new Uint8Array(0) })
   const padded = (length: number) => Math.ceil(length / 8) * 8

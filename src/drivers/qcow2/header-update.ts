@@ -5,9 +5,11 @@ import { write } from '../../io/write.js'
 import { barrier } from './barrier.js'
 import { encodeExtensions, encodeText, type HeaderExtensions } from './extensions.js'
 import { encodedHeaderLength, encodeHeader, INCOMPATIBLE_DIRTY, type Qcow2Header } from './header.js'
-import { host } from './layout.js'
+import { host, MIN_CLUSTER_BITS } from './layout.js'
 import { refuseOverlap } from './overlap.js'
 import { imageError, type Qcow2State } from './state.js'
+
+const MIN_CLUSTER_SIZE = 2 ** MIN_CLUSTER_BITS
 
 /** What a header update may change besides fields. */
 export interface HeaderChange {
@@ -24,7 +26,8 @@ export function encodeFirstCluster(
   room: number,
 ): Uint8Array | undefined {
   const start = encodedHeaderLength(header)
-  const encoded = encodeExtensions(extensions, header.version)
+  // The names of features are a courtesy for which the smallest clusters have no room.
+  const encoded = encodeExtensions(extensions, header.version >= 3 && room > MIN_CLUSTER_SIZE)
   const name = backingName === undefined ? new Uint8Array(0) : encodeText(backingName)
   const end = start + encoded.byteLength
   if (end + name.byteLength > room) return undefined
