@@ -5,6 +5,8 @@ import type { Bytes } from '../../common/io-vector.js'
 import { BDRV_REQ_MAY_UNMAP, BDRV_REQ_WRITE_UNCHANGED, BDRV_REQ_ZERO_WRITE } from '../../common/request.js'
 import { defineDriver } from '../../global-state/driver.js'
 import type { NodeIo } from '../../io/node-io.js'
+import { stopCleaning } from './caches.js'
+import { copyFromGuest, copyToGuest } from './copy.js'
 import { flushMetadata, settleImage } from './flush.js'
 import { looksLikeQcow2 } from './header.js'
 import { isDirty } from './header-update.js'
@@ -12,6 +14,7 @@ import { guest, l1EntriesFor } from './layout.js'
 import { openImage } from './open.js'
 import { QCOW2_OPTIONS } from './options.js'
 import { readGuest } from './read.js'
+import { prepareReopen } from './reopen.js'
 import { backingOf, type Qcow2State } from './state.js'
 import { statusOf } from './status.js'
 import { writeGuest } from './write.js'
@@ -44,8 +47,10 @@ export const qcow2Driver = defineDriver({
     }
   },
   async close(state) {
+    stopCleaning(state)
     await settleImage(state)
   },
+  reopen: prepareReopen,
   hasZeroInit: (state) => backingOf(state) === undefined,
 })
 
@@ -61,6 +66,10 @@ function qcow2Io(state: Qcow2State): NodeIo {
       : {}),
     writeZeroes: (offset, bytes, flags) => zeroGuest(state, guest(offset), bytes, flags),
     discard: (offset, bytes) => discardGuest(state, guest(offset), bytes),
+    copyRangeFrom: (offset, target, targetOffset, bytes, flags) =>
+      copyFromGuest(state, guest(offset), target, targetOffset, bytes, flags),
+    copyRangeTo: (source, sourceOffset, offset, bytes, flags) =>
+      copyToGuest(state, source, sourceOffset, guest(offset), bytes, flags),
     flushToOs: () => flushMetadata(state),
     blockStatus: (offset, bytes) => statusOf(state, guest(offset), bytes),
     info: () => ({

@@ -10,7 +10,7 @@ import type { OpenContext } from '../../global-state/driver.js'
 import type { BlockChild } from '../../io/block-node.js'
 import { read } from '../../io/read.js'
 import { AllocationsInFlight } from './allocations.js'
-import { barrier } from './barrier.js'
+import { createCaches, startCleaning } from './caches.js'
 import { DecompressedClusters } from './decompressed-clusters.js'
 import { openEncryption } from './encryption.js'
 import { decodeExtensions, decodeText, featureName, type HeaderExtensions } from './extensions.js'
@@ -37,9 +37,8 @@ import {
   MAX_L1_BYTES,
   MAX_REFCOUNT_TABLE_BYTES,
 } from './layout.js'
-import { MetadataCache } from './metadata-cache.js'
 import { type Qcow2OptionValues, resolveSettings } from './options.js'
-import { MetadataMap, mapActiveTables, mapRefcountBlocks, refuseOverlap } from './overlap.js'
+import { MetadataMap, mapActiveTables, mapRefcountBlocks } from './overlap.js'
 import type { Qcow2State } from './state.js'
 import { Table64 } from './table.js'
 
@@ -109,8 +108,8 @@ export async function openImage(context: OpenContext, options: Qcow2OptionValues
     settings,
     l1,
     refcountTable,
-    l2Cache: new MetadataCache(cacheHost('active-l2'), settings.l2SliceBytes, settings.l2CacheEntries),
-    refcountCache: new MetadataCache(cacheHost('refcount-block'), layout.clusterSize, settings.refcountCacheEntries),
+    ...createCaches(() => state, file, settings, layout.clusterSize),
+    cleaning: undefined,
     freeClusterIndex: 0,
     freeByteOffset: host(0),
     owedDecrements: new Map(),
@@ -132,17 +131,8 @@ export async function openImage(context: OpenContext, options: Qcow2OptionValues
   }
   mapActiveTables(state)
   mapRefcountBlocks(state)
+  startCleaning(state)
   return state
-
-  function cacheHost(flag: 'active-l2' | 'refcount-block') {
-    return {
-      file,
-      barrier: () => barrier(state),
-      beforeWrite: (offset: Parameters<typeof refuseOverlap>[1], bytes: number) => {
-        refuseOverlap(state, offset, bytes, [flag])
-      },
-    }
-  }
 }
 
 /** Judges where tables are said to be. A check may open what is too damaged to be used. */

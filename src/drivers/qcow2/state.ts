@@ -2,6 +2,7 @@
 // it.
 
 import type { Mutex } from 'async-mutex'
+import type { Timer } from '../../common/clock.js'
 import type { ErrnoName } from '../../common/errno.js'
 import { BlockError } from '../../common/error.js'
 import type { Compressor } from '../../common/host-services.js'
@@ -41,8 +42,10 @@ export interface Qcow2State {
   l1: Table64
   /** The refcount table; on disk at `header.refcountTableOffset`. */
   refcountTable: Table64
-  readonly l2Cache: MetadataCache
-  readonly refcountCache: MetadataCache
+  l2Cache: MetadataCache
+  refcountCache: MetadataCache
+  /** The next cleaning of the caches. */
+  cleaning: Timer | undefined
 
   /** Where the search for free clusters begins. */
   freeClusterIndex: number

@@ -1,0 +1,48 @@
+// Reopening with other options, or between read-only and read-write. Nothing is in flight meanwhile.
+
+import { BlockError } from '../../common/error.js'
+import { BDRV_O_UNMAP } from '../../common/open-flags.js'
+import type { PreparedChange, ReopenContext } from '../../global-state/driver.js'
+import { createCaches, startCleaning } from './caches.js'
+import { settleImage } from './flush.js'
+import { INCOMPATIBLE_CORRUPT } from './header.js'
+import { type QCOW2_OPTIONS, type Qcow2Settings, resolveSettings } from './options.js'
+import type { Qcow2State } from './state.js'
+
+/** EINVAL for options that contradict each other or the image, EACCES for writing to a corrupt one. */
+export async function prepareReopen(
+  state: Qcow2State,
+  context: ReopenContext<typeof QCOW2_OPTIONS>,
+): Promise<PreparedChange> {
+  const { header, layout, file } = state
+  if (!context.readOnly && (header.incompatibleFeatures & INCOMPATIBLE_CORRUPT) !== 0n) {
+    throw new BlockError('EACCES', 'qcow2: Image is corrupt; cannot be opened read/write', { node: context.nodeName })
+  }
+  const settings = resolveSettings(context.options, header, layout, (context.openFlags & BDRV_O_UNMAP) !== 0)
+  const otherCaches = !sameCaches(state.settings, settings)
+  // What is only in memory goes to disk while the node may still write.
+  if (context.readOnly || otherCaches || settings.lazyRefcounts !== state.settings.lazyRefcounts) {
+    await settleImage(state)
+  }
+  return {
+    commit() {
+      state.settings = settings
+      if (otherCaches)
+        Object.assign(
+          state,
+          createCaches(() => state, file, settings, layout.clusterSize),
+        )
+      if (context.readOnly) state.writable = false
+      startCleaning(state)
+    },
+    abort() {},
+  }
+}
+
+function sameCaches(a: Qcow2Settings, b: Qcow2Settings): boolean {
+  return (
+    a.l2SliceBytes === b.l2SliceBytes &&
+    a.l2CacheEntries === b.l2CacheEntries &&
+    a.refcountCacheEntries === b.refcountCacheEntries
+  )
+}
