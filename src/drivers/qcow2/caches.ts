@@ -41,6 +41,7 @@ export function startCleaning(state: Qcow2State): void {
   )
 }
 
+/** Ends the cleaning. */
 export function stopCleaning(state: Qcow2State): void {
   state.cleaning?.cancel()
   state.cleaning = undefined
