@@ -90,6 +90,7 @@ export { changeBackingFile, hasZeroInit, makeEmpty, probeBlocksizes } from './gl
 // The graph
 export { activate, activateAll, inactivateAll } from './global-state/life/activation.js'
 export { closeNode, dropHold } from './global-state/life/close.js'
+export { type CreateImageRequest, createImage } from './global-state/life/create-image.js'
 export { openNode } from './global-state/life/open.js'
 export type { OpenSettings } from './global-state/life/open-request.js'
 export { type ReopenRequest, reopenNodes, reopenReadOnly } from './global-state/life/reopen.js'

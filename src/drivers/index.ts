@@ -5,6 +5,7 @@ import { blkdebugDriver } from './filters/blkdebug.js'
 import { blklogwritesDriver } from './filters/blklogwrites.js'
 import { copyOnReadDriver } from './filters/copy-on-read.js'
 import { throttleDriver } from './filters/throttle.js'
+import { luksDriver } from './luks/index.js'
 import { memoryDriver } from './memory.js'
 import { nullAioDriver, nullCoDriver } from './null.js'
 import { qcow2Driver } from './qcow2/index.js'
@@ -14,6 +15,7 @@ export { blkdebugDriver } from './filters/blkdebug.js'
 export { blklogwritesDriver } from './filters/blklogwrites.js'
 export { copyOnReadDriver } from './filters/copy-on-read.js'
 export { setThrottleLimits, throttleDriver, throttleLimits } from './filters/throttle.js'
+export { luksDriver } from './luks/index.js'
 export { memoryDriver } from './memory.js'
 export { nullAioDriver, nullCoDriver } from './null.js'
 export { qcow2Driver } from './qcow2/index.js'
@@ -24,6 +26,7 @@ export const builtinDrivers: readonly BlockDriver[] = [
   blkdebugDriver,
   blklogwritesDriver,
   copyOnReadDriver,
+  luksDriver,
   memoryDriver,
   nullAioDriver,
   nullCoDriver,

@@ -110,6 +110,8 @@ export interface DriverDefinition<S extends OptionSchema = OptionSchema, State =
   /** A filter whose filtered child stands under `backing`. Kept for filters that jobs insert. */
   readonly filteredChildIsBacking?: boolean
   readonly needsFilename?: boolean
+  /** All its data is encrypted, so that no host can copy a range of it from file to file. */
+  readonly encrypted?: boolean
   /** May not be frozen into a chain by a job. */
   readonly neverFreeze?: boolean
   /** Options that change what data is seen: they force a `json:` name. A trailing dot means a prefix. */

@@ -2,11 +2,14 @@
 
 import { describe, it } from 'vitest'
 import { builtinDrivers } from '../../src/drivers/index.js'
+import { nodeServices } from '../../src/platform/services.js'
 import { describeDriver } from '../../src/testing/conformance/describe-driver.js'
 import type { DriverSupports } from '../../src/testing/conformance/suite.js'
 import { Controller, controlledDriver } from '../../src/testing/storage/controlled.js'
 import { FaultPlan, faultDriver } from '../../src/testing/storage/faults.js'
+import { storageDriver, storageOf } from '../../src/testing/storage/memory-storage.js'
 import { Recording, recordingDriver } from '../../src/testing/storage/recording.js'
+import { newVolume, password } from '../support/luks-volume.js'
 
 const api = { describe, it }
 const MEMORY: DriverSupports = { truncate: 'any', reportsZeroes: true, discardZeroes: true }
@@ -42,6 +45,24 @@ describeBuiltin(
   {
     truncate: 'any',
   },
+)
+let volume: ReturnType<typeof newVolume> | undefined
+describeDriver(
+  'luks',
+  async (size) => {
+    volume ??= newVolume('open sesame')
+    const { area } = await volume
+    const store = storageOf(area.content)
+    store.resize(area.bytes + size)
+    return {
+      drivers: [...builtinDrivers, storageDriver(store)],
+      options: { driver: 'luks', 'key-secret': 's0', file: { driver: 'storage' } },
+      services: nodeServices,
+      secrets: { s0: password('open sesame') },
+    }
+  },
+  { readsZeroes: false, truncate: 'noise', runs: 10 },
+  api,
 )
 describeBuiltin('throttle without limits', (size) => ({ driver: 'throttle', file: memory(size) }), MEMORY)
 describeBuiltin(

@@ -1,6 +1,7 @@
 // A node opened through a real graph, with a backend on it, for tests of one driver.
 
 import type { Clock } from '../../src/common/clock.js'
+import type { HostServices } from '../../src/common/host-services.js'
 import { BLK_PERM_ALL, type Permissions } from '../../src/common/permissions.js'
 import { builtinDrivers } from '../../src/drivers/index.js'
 import { type BlockBackend, createBackend } from '../../src/global-state/backend.js'
@@ -16,6 +17,8 @@ export { codeOf } from './code-of.js'
 export interface RigOptions {
   drivers?: readonly BlockDriver[]
   clock?: Clock
+  services?: HostServices
+  secrets?: Readonly<Record<string, Uint8Array>>
   perm?: Permissions
   settings?: OpenSettings
 }
@@ -33,7 +36,9 @@ export async function openRig(options: Record<string, unknown>, rig: RigOptions 
   const graph = new BlockGraph({
     drivers: [...builtinDrivers, ...(rig.drivers ?? [])],
     ...(rig.clock === undefined ? {} : { clock: rig.clock }),
+    ...(rig.services === undefined ? {} : { services: rig.services }),
   })
+  for (const [id, data] of Object.entries(rig.secrets ?? {})) graph.secrets.define(id, data)
   return await openIn(graph, options, rig)
 }
 

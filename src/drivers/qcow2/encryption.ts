@@ -6,16 +6,14 @@ import type { HostCrypto } from '../../common/host-services.js'
 import { BDRV_O_NO_IO } from '../../common/open-flags.js'
 import type { OpenContext } from '../../global-state/driver.js'
 import type { BlockChild } from '../../io/block-node.js'
-import { flush } from '../../io/flush.js'
-import { read } from '../../io/read.js'
-import { write } from '../../io/write.js'
 import type { CipherSpec } from '../luks/cipher-spec.js'
+import { fileArea } from '../luks/file-area.js'
 import { LUKS_SECTOR_BYTES } from '../luks/header.js'
 import type { KeySlots } from '../luks/key-slots.js'
 import { openPayload, readLuksHeader } from '../luks/open.js'
 import { SectorCipher } from '../luks/sector-cipher.js'
 import { cryptoOf, type LuksArea, passwordOf } from '../luks/volume.js'
-import type { CryptoExtension, HeaderExtensions } from './extensions.js'
+import type { HeaderExtensions } from './extensions.js'
 import { CRYPT_AES, CRYPT_LUKS, CRYPT_NONE, type Qcow2Header } from './header.js'
 import { type GuestOffset, type HostOffset, isClusterAligned, type Layout } from './layout.js'
 import type { Qcow2OptionValues } from './options.js'
@@ -95,17 +93,7 @@ function headerArea({ file, extensions, layout }: Opening): LuksArea {
       `Encryption header offset '${crypto.offset}' is not a multiple of cluster size '${layout.clusterSize}'`,
     )
   }
-  return encryptionArea(file, crypto)
-}
-
-/** The clusters that an image keeps the header of LUKS in, as the volume that LUKS sees. */
-export function encryptionArea(file: BlockChild, { offset, bytes }: CryptoExtension): LuksArea {
-  return {
-    bytes,
-    read: (at, into) => read(file, offset + at, into),
-    write: (at, data) => write(file, offset + at, data),
-    flush: () => flush(file),
-  }
+  return fileArea(file, crypto.offset, crypto.bytes)
 }
 
 /** The place in the host's file makes the vector, so that no two clusters of it have the same. */

@@ -37,7 +37,9 @@ export async function withDisk(
 }
 
 async function openDisk(fixture: DriverFixture, supports: DriverSupports): Promise<TestDisk> {
-  const graph = new BlockGraph({ drivers: fixture.drivers })
+  const { drivers, services = {}, secrets = {} } = fixture
+  const graph = new BlockGraph({ drivers, services })
+  for (const [id, data] of Object.entries(secrets)) graph.secrets.define(id, data)
   return await graph.mainLoop(async (main) => {
     const writable = supports.write ?? true
     const discard = writable ? { discard: 'unmap' } : { 'read-only': true }

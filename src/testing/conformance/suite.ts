@@ -1,6 +1,7 @@
 // What the conformance suite needs of a test framework and of a driver. Nothing here imports a framework: pass vitest's,
 // mocha's or node:test's functions.
 
+import type { HostServices } from '../../common/host-services.js'
 import type { BlockDriver } from '../../global-state/driver.js'
 
 /** The two functions of a test framework. */
@@ -15,6 +16,10 @@ export interface DriverFixture {
   drivers: Iterable<BlockDriver>
   /** Options of a node of the asked length that reads as zeroes (or as anything, where data is not kept). */
   options: Record<string, unknown>
+  /** What the graph is given of the host; nothing by default. */
+  services?: HostServices
+  /** Secrets of the graph, by id. */
+  secrets?: Readonly<Record<string, Uint8Array>>
   /** Frees what the fixture took of the host. Called after the graph is closed. */
   cleanup?(): Promise<void> | void
 }
@@ -30,8 +35,8 @@ export interface DriverSupports {
   keepsData?: boolean
   /** A new node reads as zeroes. Default true. */
   readsZeroes?: boolean
-  /** Lengths that `truncate` can set. Default 'any'. */
-  truncate?: 'any' | 'none'
+  /** Lengths that `truncate` can set; 'noise' for any, where what was grown has no promised content. Default 'any'. */
+  truncate?: 'any' | 'noise' | 'none'
   /** After writeZeroes with MAY_UNMAP of a large aligned range, status says ZERO. Default false. */
   reportsZeroes?: boolean
   /** After a discard of a large aligned range, the range reads as zeroes. Default false. */

@@ -1,0 +1,91 @@
+// luks: a LUKS1 volume in a file, as a disk. What users of the format know: a secret opens it, and creation says which cipher.
+
+import { BDRV_CHILD_IMAGE } from '../../common/child-role.js'
+import { BlockError } from '../../common/error.js'
+import { MAX_LENGTH } from '../../common/limits.js'
+import { BDRV_O_NO_IO } from '../../common/open-flags.js'
+import { PREALLOCATION_MODES } from '../../common/option-names.js'
+import { BDRV_REQ_FUA, BDRV_REQ_WRITE_UNCHANGED } from '../../common/request.js'
+import { alignUp } from '../../common/units.js'
+import { defineDriver, type OpenContext, type OpenedNode } from '../../global-state/driver.js'
+import { enumOption, type OptionValues, sizeOption, stringOption } from '../../global-state/options/option-schema.js'
+import type { BlockChild } from '../../io/block-node.js'
+import { createVolume, newPayloadOffset } from './create.js'
+import { fileArea } from './file-area.js'
+import { isLuks, LUKS_HEADER_BYTES, LUKS_SECTOR_BYTES } from './header.js'
+import type { KeySlots } from './key-slots.js'
+import { openPayload, readLuksHeader } from './open.js'
+import { LUKS_CREATE_OPTIONS, readCreation } from './options.js'
+import { type LuksState, payloadIo } from './payload.js'
+import type { SectorCipher } from './sector-cipher.js'
+import { cryptoOf, passwordOf } from './volume.js'
+
+const CREATE_OPTIONS = {
+  ...LUKS_CREATE_OPTIONS,
+  size: sizeOption({ required: true, description: 'Virtual disk size' }),
+  preallocation: enumOption(PREALLOCATION_MODES, { default: 'off', description: 'Preallocation mode' }),
+}
+
+/** Volumes of LUKS version 1. */
+export const luksDriver = defineDriver({
+  name: 'luks',
+  kind: 'format',
+  encrypted: true,
+  options: { 'key-secret': stringOption({ description: 'id of the secret that opens the volume' }) },
+  strongOptions: ['key-secret'],
+  childNames: ['file'],
+  probe: (header) => (isLuks(header) && header[6] === 0 && header[7] === 1 ? 100 : 0),
+  async open(context, options): Promise<OpenedNode<LuksState>> {
+    const file = await context.child('file', BDRV_CHILD_IMAGE)
+    const slots = await readVolume(context, file)
+    const cipher = await openCipher(context, slots, options['key-secret'])
+    const state: LuksState = { file, slots, cipher }
+    return {
+      io: payloadIo(state),
+      state,
+      writeFlags: BDRV_REQ_WRITE_UNCHANGED | (BDRV_REQ_FUA & file.node.state.writeFlags),
+      limits: { requestAlignment: LUKS_SECTOR_BYTES },
+    }
+  },
+  createOptions: CREATE_OPTIONS,
+  async create(context, options) {
+    const values = options as OptionValues<typeof CREATE_OPTIONS>
+    const crypto = cryptoOf(context.environment.services)
+    const secretId = values['key-secret']
+    if (secretId === undefined) throw noSecret('create')
+    const password = passwordOf(secretId, context.secret(secretId))
+    const { spec, hash } = readCreation(crypto, values)
+    const start = newPayloadOffset(spec.keyBytes)
+    const size = alignUp(values.size, LUKS_SECTOR_BYTES)
+    if (size > MAX_LENGTH - start)
+      throw new BlockError('EFBIG', 'The requested file size is too large', { op: 'create' })
+    const { edge } = await context.createFile({ size: start + size, preallocation: values.preallocation })
+    const creation = { crypto, clock: context.environment.clock, spec, hash, iterTimeMs: values['iter-time'] }
+    await createVolume(creation, fileArea(edge, 0, start), password)
+  },
+})
+
+/** The header, and what lies between it and the payload. */
+async function readVolume(context: OpenContext, file: BlockChild): Promise<KeySlots> {
+  const crypto = cryptoOf(context.environment.services)
+  const slots = await readLuksHeader(crypto, fileArea(file, 0, file.node.state.length))
+  const { payloadOffset } = slots.header
+  // A header that was put apart says so by 0.
+  if (payloadOffset < LUKS_HEADER_BYTES) throw new BlockError('ENOTSUP', 'the LUKS header belongs to another file')
+  return slots
+}
+
+async function openCipher(
+  context: OpenContext,
+  slots: KeySlots,
+  secretId: string | undefined,
+): Promise<SectorCipher | undefined> {
+  // Whoever only asks about the volume has no key, and does not get to its data either.
+  if ((context.openFlags & BDRV_O_NO_IO) !== 0) return undefined
+  if (secretId === undefined) throw noSecret('open')
+  return openPayload(slots, passwordOf(secretId, context.secret(secretId)), context.signal)
+}
+
+function noSecret(op: string): BlockError {
+  return new BlockError('EINVAL', "Parameter 'key-secret' is required for cipher", { op })
+}
