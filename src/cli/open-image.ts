@@ -36,6 +36,8 @@ export interface ImageRequest {
   cache?: CacheMode
   /** `BDRV_O_*` beyond those that follow from the other fields. */
   flags?: number
+  /** Further options of the node, such as the secret of an image that was just made. */
+  options?: FlatOptions
   /** Options for the protocol node. */
   fileOptions?: FlatOptions
   /** Exit code of a failure; 1 by default. */
@@ -94,8 +96,8 @@ function imageOptions(request: ImageRequest): FlatOptions {
   const given: FlatOptions = isJsonFilename(name)
     ? requireDriverOrFile(parseJsonFilename(name), format)
     : { filename: name }
-  if (format === undefined) return { ...request.fileOptions, ...given }
-  return { ...request.fileOptions, ...given, driver: format }
+  const all = { ...request.fileOptions, ...request.options, ...given }
+  return format === undefined ? all : { ...all, driver: format }
 }
 
 function requireDriverOrFile(options: FlatOptions, format?: string): FlatOptions {

@@ -88,8 +88,8 @@ describe('volumes', () => {
     expect(content('back.raw').equals(Buffer.from(sample().fill(0x5a, 5000, 75_000)))).toBe(true)
   })
 
-  test.each([ciphers[0] ?? '', ciphers[3] ?? ''])('made there with %s are read here', async (cipher) => {
-    const options = `key-secret=s0,iter-time=0,${cipher}`
+  test('made there are read here', async () => {
+    const options = 'key-secret=s0,iter-time=0,cipher-alg=aes-256,cipher-mode=cbc,ivgen-alg=essiv'
     theirsDoes('create', '-q', ...SECRETS, '-f', 'luks', '-o', options, 'made.luks', String(SIZE))
     const target = ['--target-image-opts', luks('made.luks')]
     theirsDoes('convert', ...SECRETS, '-n', '-f', 'raw', 'plain', ...target)

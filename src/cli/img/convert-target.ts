@@ -4,6 +4,7 @@ import { stat } from 'node:fs/promises'
 import { errnoMessage } from '../../common/errno.js'
 import { type CreateImageRequest, createPreparedImage, prepareImage } from '../../global-state/life/create-image.js'
 import type { NodeState } from '../../global-state/node-state.js'
+import type { FlatOptions, OptionScalar } from '../../global-state/options/options.js'
 import type { BlockDriverState } from '../../io/block-node.js'
 import { registerDrivers } from '../drivers.js'
 import { creationFailed, failed, messageText } from '../error-text.js'
@@ -34,6 +35,17 @@ export async function createTarget(
   } catch (thrown) {
     throw creationFailed(what, thrown)
   }
+}
+
+/** What opens an encrypted image that was made with `created`. Made a moment ago, it may be written by any method. */
+export function keyOptions(created: FlatOptions): FlatOptions {
+  const options: Record<string, OptionScalar> = {}
+  for (const name of ['key-secret', 'encrypt.key-secret', 'encrypt.format']) {
+    const value = created[name]
+    if (value !== undefined) options[name] = value
+  }
+  if (created.encryption === 'on') options['encrypt.format'] = 'aes'
+  return options
 }
 
 async function refuseSource(sources: readonly OpenImage[], filename: string, what: string): Promise<void> {

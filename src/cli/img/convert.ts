@@ -18,7 +18,7 @@ import { Progress } from '../progress.js'
 import { type OpenImage, type Session, withSession } from '../session.js'
 import { countArgument, sizeArgument } from '../sizes.js'
 import { type Tool, ToolError } from '../tool.js'
-import { createTarget } from './convert-target.js'
+import { createTarget, keyOptions } from './convert-target.js'
 import { type CopyTask, copyDisks } from './copy-disks.js'
 
 const SPARSE_MAX = 16 * 1024 * 1024
@@ -167,6 +167,7 @@ async function convertImages(session: Session, task: ConvertTask): Promise<void>
     name: target,
     format: options.targetImageOpts === true ? undefined : (options.outputFormat ?? 'raw'),
     imageOpts: options.targetImageOpts,
+    options: creating ? keyOptions(creationOptions(task.list)) : {},
     writable: true,
     cache,
   })

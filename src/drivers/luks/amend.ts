@@ -7,6 +7,7 @@ import { integerOption, type OptionValues, stringOption } from '../../global-sta
 import { LUKS_NUM_KEYS } from './header.js'
 import { measureIterations } from './iterations.js'
 import { eraseKeySlot, fillKeySlot, type KeySlots, tryKeySlot, unlock } from './key-slots.js'
+import { DEFAULT_ITER_TIME_MS } from './options.js'
 import { passwordOf } from './volume.js'
 
 /** Options of a change of key slots. qcow2 has them with `encrypt.` before their names. */
@@ -48,8 +49,6 @@ export async function amendKeySlots(amendment: LuksAmendment, values: LuksAmendV
   }
   return state === 'active' ? await activate(amendment, values) : await deactivate(amendment, values)
 }
-
-const DEFAULT_ITER_TIME_MS = 2000
 
 async function activate(amendment: LuksAmendment, values: LuksAmendValues): Promise<void> {
   const { slots, clock, secret, openedBy, force } = amendment

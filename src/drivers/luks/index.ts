@@ -15,14 +15,14 @@ import { fileArea } from './file-area.js'
 import { isLuks, LUKS_HEADER_BYTES, LUKS_SECTOR_BYTES } from './header.js'
 import type { KeySlots } from './key-slots.js'
 import { openPayload, readLuksHeader } from './open.js'
-import { LUKS_CREATE_OPTIONS, readCreation } from './options.js'
+import { DEFAULT_ITER_TIME_MS, LUKS_CREATE_OPTIONS, readCreation } from './options.js'
 import { type LuksState, payloadIo } from './payload.js'
 import type { SectorCipher } from './sector-cipher.js'
 import { cryptoOf, passwordOf } from './volume.js'
 
 const CREATE_OPTIONS = {
-  ...LUKS_CREATE_OPTIONS,
   size: sizeOption({ required: true, description: 'Virtual disk size' }),
+  ...LUKS_CREATE_OPTIONS,
   preallocation: enumOption(PREALLOCATION_MODES, { default: 'off', description: 'Preallocation mode' }),
 }
 
@@ -36,9 +36,11 @@ export const luksDriver = defineDriver({
   childNames: ['file'],
   probe: (header) => (isLuks(header) && header[6] === 0 && header[7] === 1 ? 100 : 0),
   async open(context, options): Promise<OpenedNode<LuksState>> {
+    // Whoever only asks about the volume needs no key, and does not get to its data either.
+    const secretId = (context.openFlags & BDRV_O_NO_IO) === 0 ? secretOf(options, 'open') : undefined
     const file = await context.child('file', BDRV_CHILD_IMAGE)
     const slots = await readVolume(context, file)
-    const cipher = await openCipher(context, slots, options['key-secret'])
+    const cipher = secretId === undefined ? undefined : await openCipher(context, slots, secretId)
     const state: LuksState = { file, slots, cipher }
     return {
       io: payloadIo(state),
@@ -51,8 +53,7 @@ export const luksDriver = defineDriver({
   async create(context, options) {
     const values = options as OptionValues<typeof CREATE_OPTIONS>
     const crypto = cryptoOf(context.environment.services)
-    const secretId = values['key-secret']
-    if (secretId === undefined) throw noSecret('create')
+    const secretId = secretOf(values, 'create')
     const password = passwordOf(secretId, context.secret(secretId))
     const { spec, hash } = readCreation(crypto, values)
     const start = newPayloadOffset(spec.keyBytes)
@@ -60,7 +61,13 @@ export const luksDriver = defineDriver({
     if (size > MAX_LENGTH - start)
       throw new BlockError('EFBIG', 'The requested file size is too large', { op: 'create' })
     const { edge } = await context.createFile({ size: start + size, preallocation: values.preallocation })
-    const creation = { crypto, clock: context.environment.clock, spec, hash, iterTimeMs: values['iter-time'] }
+    const creation = {
+      crypto,
+      clock: context.environment.clock,
+      spec,
+      hash,
+      iterTimeMs: values['iter-time'] ?? DEFAULT_ITER_TIME_MS,
+    }
     await createVolume(creation, fileArea(edge, 0, start), password)
   },
 })
@@ -75,17 +82,12 @@ async function readVolume(context: OpenContext, file: BlockChild): Promise<KeySl
   return slots
 }
 
-async function openCipher(
-  context: OpenContext,
-  slots: KeySlots,
-  secretId: string | undefined,
-): Promise<SectorCipher | undefined> {
-  // Whoever only asks about the volume has no key, and does not get to its data either.
-  if ((context.openFlags & BDRV_O_NO_IO) !== 0) return undefined
-  if (secretId === undefined) throw noSecret('open')
+function openCipher(context: OpenContext, slots: KeySlots, secretId: string): Promise<SectorCipher> {
   return openPayload(slots, passwordOf(secretId, context.secret(secretId)), context.signal)
 }
 
-function noSecret(op: string): BlockError {
-  return new BlockError('EINVAL', "Parameter 'key-secret' is required for cipher", { op })
+function secretOf(options: { 'key-secret': string | undefined }, op: string): string {
+  const secretId = options['key-secret']
+  if (secretId !== undefined) return secretId
+  throw new BlockError('EINVAL', "Parameter 'key-secret' is required for cipher", { op })
 }

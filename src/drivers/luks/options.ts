@@ -13,8 +13,11 @@ export const LUKS_CREATE_OPTIONS = {
   'ivgen-alg': stringOption({ description: 'Name of IV generator algorithm' }),
   'ivgen-hash-alg': stringOption({ description: 'Name of IV generator hash algorithm' }),
   'hash-alg': stringOption({ description: 'Name of encryption hash algorithm' }),
-  'iter-time': integerOption({ description: 'Time to spend in PBKDF in milliseconds', default: 2000 }),
+  'iter-time': integerOption({ description: 'Time to spend in PBKDF in milliseconds' }),
 }
+
+/** Milliseconds that a guess at a password is to take where nobody says otherwise. */
+export const DEFAULT_ITER_TIME_MS = 2000
 
 /** The options as given. */
 export type LuksCreateValues = OptionValues<typeof LUKS_CREATE_OPTIONS>

@@ -5,21 +5,21 @@ import type { HostCrypto } from '../../common/host-services.js'
 import type { CreateContext } from '../../global-state/driver.js'
 import { flagOption, type OptionField, stringOption } from '../../global-state/options/option-schema.js'
 import { createVolume, newPayloadOffset } from '../luks/create.js'
-import { LUKS_CREATE_OPTIONS, type LuksCreateValues, readCreation } from '../luks/options.js'
+import { DEFAULT_ITER_TIME_MS, LUKS_CREATE_OPTIONS, type LuksCreateValues, readCreation } from '../luks/options.js'
 import { cryptoOf, type LuksArea, passwordOf } from '../luks/volume.js'
 import { aesCipher, luksCipher, type PayloadCipher } from './encryption.js'
 import { CRYPT_AES, CRYPT_LUKS } from './header.js'
 
 const PREFIX = 'encrypt.'
 
-/** Creation options of encryption: those of LUKS behind `encrypt.`, and which method it is to be. */
+/** Creation options of encryption: which method it is to be, and those of LUKS behind `encrypt.`. */
 export const QCOW2_ENCRYPTION_OPTIONS: Readonly<Record<string, OptionField<unknown>>> = {
-  ...prefixed(LUKS_CREATE_OPTIONS),
-  'encrypt.format': stringOption({ description: "Encrypt the image, format choices: 'aes', 'luks'" }),
-  'encrypt.key-secret': stringOption({ description: 'ID of secret providing qcow AES key or LUKS passphrase' }),
   encryption: flagOption({
     description: "Encrypt the image with format 'aes'. (Deprecated in favor of encrypt.format=aes)",
   }),
+  'encrypt.format': stringOption({ description: "Encrypt the image, format choices: 'aes', 'luks'" }),
+  ...prefixed(LUKS_CREATE_OPTIONS),
+  'encrypt.key-secret': stringOption({ description: 'ID of secret providing qcow AES key or LUKS passphrase' }),
 }
 
 /** The encryption that a new image is to have. */
@@ -58,20 +58,15 @@ function formatOf(values: Readonly<Record<string, unknown>>): 'aes' | 'luks' | u
   }
   if (format === 'aes' || format === 'luks') return format
   if (format !== undefined) throw refusal(`Parameter 'format' does not accept value ${quoteOutside(String(format))}`)
-  const given = Object.keys(values).some((name) => name.startsWith(PREFIX) && isGiven(name, values[name]))
+  const given = Object.keys(values).some((name) => name.startsWith(PREFIX) && values[name] !== undefined)
   if (given) throw refusal("Parameter 'encrypt.format' is missing")
   return undefined
 }
 
-/** Fields with a default have a value that nobody gave. */
-function isGiven(name: string, value: unknown): boolean {
-  return value !== undefined && value !== QCOW2_ENCRYPTION_OPTIONS[name]?.default
-}
-
 function planAes(crypto: HostCrypto, given: LuksCreateValues, password: Uint8Array): EncryptionPlan {
-  const [other] = Object.entries(given)
-    .filter(([name, value]) => name !== 'key-secret' && isGiven(`${PREFIX}${name}`, value))
-    .map(([name]) => name)
+  const other = Object.keys(given).find(
+    (name) => name !== 'key-secret' && given[name as keyof LuksCreateValues] !== undefined,
+  )
   if (other !== undefined) throw refusal(`Parameter '${PREFIX}${other}' is unexpected`)
   return { cryptMethod: CRYPT_AES, headerBytes: 0, write: async () => aesCipher(crypto, password) }
 }
@@ -83,7 +78,13 @@ function planLuks(
   password: Uint8Array,
 ): EncryptionPlan {
   const { spec, hash } = readCreation(crypto, given)
-  const creation = { crypto, clock: environment.clock, spec, hash, iterTimeMs: given['iter-time'] }
+  const creation = {
+    crypto,
+    clock: environment.clock,
+    spec,
+    hash,
+    iterTimeMs: given['iter-time'] ?? DEFAULT_ITER_TIME_MS,
+  }
   return {
     cryptMethod: CRYPT_LUKS,
     headerBytes: newPayloadOffset(spec.keyBytes),

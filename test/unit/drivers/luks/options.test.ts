@@ -9,7 +9,7 @@ const NOTHING: LuksCreateValues = {
   'ivgen-alg': undefined,
   'ivgen-hash-alg': undefined,
   'hash-alg': undefined,
-  'iter-time': 2000,
+  'iter-time': undefined,
 }
 
 const read = (values: Partial<LuksCreateValues>) => readCreation(nodeCrypto, { ...NOTHING, ...values })
