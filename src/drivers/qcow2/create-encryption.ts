@@ -7,10 +7,9 @@ import { flagOption, type OptionField, stringOption } from '../../global-state/o
 import { createVolume, newPayloadOffset } from '../luks/create.js'
 import { DEFAULT_ITER_TIME_MS, LUKS_CREATE_OPTIONS, type LuksCreateValues, readCreation } from '../luks/options.js'
 import { cryptoOf, type LuksArea, passwordOf } from '../luks/volume.js'
+import { ENCRYPT_PREFIX, fromEncryptOptions, toEncryptOptions } from './encrypt-options.js'
 import { aesCipher, luksCipher, type PayloadCipher } from './encryption.js'
 import { CRYPT_AES, CRYPT_LUKS } from './header.js'
-
-const PREFIX = 'encrypt.'
 
 /** Creation options of encryption: which method it is to be, and those of LUKS behind `encrypt.`. */
 export const QCOW2_ENCRYPTION_OPTIONS: Readonly<Record<string, OptionField<unknown>>> = {
@@ -18,7 +17,7 @@ export const QCOW2_ENCRYPTION_OPTIONS: Readonly<Record<string, OptionField<unkno
     description: "Encrypt the image with format 'aes'. (Deprecated in favor of encrypt.format=aes)",
   }),
   'encrypt.format': stringOption({ description: "Encrypt the image, format choices: 'aes', 'luks'" }),
-  ...prefixed(LUKS_CREATE_OPTIONS),
+  ...toEncryptOptions(LUKS_CREATE_OPTIONS),
   'encrypt.key-secret': stringOption({ description: 'ID of secret providing qcow AES key or LUKS passphrase' }),
 }
 
@@ -43,7 +42,7 @@ export function planEncryption(
   const format = formatOf(values)
   if (format === undefined) return undefined
   const crypto = cryptoOf(context.environment.services)
-  const given = withoutPrefix(values)
+  const given = fromEncryptOptions(LUKS_CREATE_OPTIONS, values) as LuksCreateValues
   const secretId = given['key-secret']
   if (secretId === undefined) throw refusal("Parameter 'encrypt.key-secret' is required for cipher")
   const password = passwordOf(secretId, context.secret(secretId))
@@ -58,7 +57,7 @@ function formatOf(values: Readonly<Record<string, unknown>>): 'aes' | 'luks' | u
   }
   if (format === 'aes' || format === 'luks') return format
   if (format !== undefined) throw refusal(`Parameter 'format' does not accept value ${quoteOutside(String(format))}`)
-  const given = Object.keys(values).some((name) => name.startsWith(PREFIX) && values[name] !== undefined)
+  const given = Object.keys(values).some((name) => name.startsWith(ENCRYPT_PREFIX) && values[name] !== undefined)
   if (given) throw refusal("Parameter 'encrypt.format' is missing")
   return undefined
 }
@@ -67,7 +66,7 @@ function planAes(crypto: HostCrypto, given: LuksCreateValues, password: Uint8Arr
   const other = Object.keys(given).find(
     (name) => name !== 'key-secret' && given[name as keyof LuksCreateValues] !== undefined,
   )
-  if (other !== undefined) throw refusal(`Parameter '${PREFIX}${other}' is unexpected`)
+  if (other !== undefined) throw refusal(`Parameter '${ENCRYPT_PREFIX}${other}' is unexpected`)
   return { cryptMethod: CRYPT_AES, headerBytes: 0, write: async () => aesCipher(crypto, password) }
 }
 
@@ -90,15 +89,6 @@ function planLuks(
     headerBytes: newPayloadOffset(spec.keyBytes),
     write: async (area) => luksCipher((await createVolume(creation, area, password)).cipher),
   }
-}
-
-function prefixed(schema: Readonly<Record<string, OptionField<unknown>>>): Record<string, OptionField<unknown>> {
-  return Object.fromEntries(Object.entries(schema).map(([name, field]) => [`${PREFIX}${name}`, field]))
-}
-
-function withoutPrefix(values: Readonly<Record<string, unknown>>): LuksCreateValues {
-  const given = Object.keys(LUKS_CREATE_OPTIONS).map((name) => [name, values[`${PREFIX}${name}`]])
-  return Object.fromEntries(given) as LuksCreateValues
 }
 
 function refusal(message: string): BlockError {

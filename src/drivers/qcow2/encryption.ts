@@ -9,6 +9,7 @@ import type { BlockChild } from '../../io/block-node.js'
 import type { CipherSpec } from '../luks/cipher-spec.js'
 import { fileArea } from '../luks/file-area.js'
 import { LUKS_SECTOR_BYTES } from '../luks/header.js'
+import { luksInfo } from '../luks/info.js'
 import type { KeySlots } from '../luks/key-slots.js'
 import { openPayload, readLuksHeader } from '../luks/open.js'
 import { SectorCipher } from '../luks/sector-cipher.js'
@@ -26,11 +27,18 @@ export interface PayloadCipher {
   decrypt(hostOffset: HostOffset, guestOffset: GuestOffset, data: Uint8Array): void
 }
 
+/** The header of LUKS of an open image, for reports and for changes of passwords. */
+export interface LuksInImage {
+  readonly slots: KeySlots
+  /** Id of the secret that opened the image; undefined where it was opened only to be asked about. */
+  readonly secretId: string | undefined
+}
+
 /** The encryption of an open image. */
 export interface ImageEncryption {
   readonly cipher: PayloadCipher
-  /** Of LUKS: what the header says, for reports and for changes of passwords. */
-  readonly luks: KeySlots | undefined
+  /** Undefined for the method AES. */
+  readonly luks: LuksInImage | undefined
 }
 
 /** What is asked of the image that is opened. */
@@ -53,29 +61,48 @@ const FORMAT_NAMES: Readonly<Record<number, string>> = { [CRYPT_AES]: 'aes', [CR
 export async function openEncryption(opening: Opening): Promise<ImageEncryption | undefined> {
   const { context, header, extensions, options } = opening
   const { cryptMethod } = header
-  checkFormat(cryptMethod, options['encrypt.format'])
+  checkEncryptionFormat(header, options['encrypt.format'])
   if (cryptMethod !== CRYPT_LUKS && extensions.crypto !== undefined) {
     throw invalid('CRYPTO header extension only expected with LUKS encryption method')
   }
   if (cryptMethod === CRYPT_NONE) return undefined
-  if (cryptMethod === CRYPT_AES && !context.readOnly && options['encrypt.format'] !== 'aes') {
-    context.applyAutoReadOnly(
-      'EACCES',
-      'AES encryption is not secure: images with it are opened read-only without encrypt.format=aes',
-    )
+  if (!context.readOnly && !mayBeWritten(header, options['encrypt.format'])) {
+    context.applyAutoReadOnly('EACCES', INSECURE)
   }
   const crypto = cryptoOf(context.environment.services)
   const slots = cryptMethod === CRYPT_LUKS ? await readLuksHeader(crypto, headerArea(opening)) : undefined
   // Whoever only asks about the image has no key, and does not get to its data either.
-  if ((context.openFlags & BDRV_O_NO_IO) !== 0) return { cipher: lockedCipher, luks: slots }
+  if ((context.openFlags & BDRV_O_NO_IO) !== 0) {
+    return { cipher: lockedCipher, luks: slots === undefined ? undefined : { slots, secretId: undefined } }
+  }
   const secretId = options['encrypt.key-secret']
   if (secretId === undefined) throw invalid("Parameter 'encrypt.key-secret' is required for cipher")
   const password = passwordOf(secretId, context.secret(secretId))
   if (slots === undefined) return { cipher: aesCipher(crypto, password), luks: undefined }
-  return { cipher: luksCipher(await openPayload(slots, password, context.signal)), luks: slots }
+  const cipher = luksCipher(await openPayload(slots, password, context.signal))
+  return { cipher, luks: { slots, secretId } }
 }
 
-function checkFormat(cryptMethod: number, wanted: string | undefined): void {
+const INSECURE = 'AES encryption is not secure: images with it are opened read-only without encrypt.format=aes'
+
+/** Whether an image may be written to: by the method AES only where the user has named it. */
+function mayBeWritten({ cryptMethod }: Qcow2Header, format: string | undefined): boolean {
+  return cryptMethod !== CRYPT_AES || format === 'aes'
+}
+
+/** Judges the options of an image that is open already. EINVAL and EACCES as {@link openEncryption}. */
+export function checkReopenedEncryption(header: Qcow2Header, format: string | undefined, readOnly: boolean): void {
+  checkEncryptionFormat(header, format)
+  if (!readOnly && !mayBeWritten(header, format)) throw new BlockError('EACCES', INSECURE)
+}
+
+/** What is told of the encryption of an image; undefined where it has none. */
+export function encryptionInfo({ header, luks }: { header: Qcow2Header; luks: LuksInImage | undefined }) {
+  if (header.cryptMethod === CRYPT_NONE) return undefined
+  return luks === undefined ? { format: 'aes' } : { ...luksInfo(luks.slots), format: 'luks' }
+}
+
+function checkEncryptionFormat({ cryptMethod }: Qcow2Header, wanted: string | undefined): void {
   const format = FORMAT_NAMES[cryptMethod]
   if (wanted === undefined || wanted === format) return
   throw invalid(

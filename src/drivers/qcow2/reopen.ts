@@ -4,6 +4,7 @@ import { BlockError } from '../../common/error.js'
 import { BDRV_O_UNMAP } from '../../common/open-flags.js'
 import type { PreparedChange, ReopenContext } from '../../global-state/driver.js'
 import { createCaches, startCleaning } from './caches.js'
+import { checkReopenedEncryption } from './encryption.js'
 import { settleImage } from './flush.js'
 import { INCOMPATIBLE_CORRUPT } from './header.js'
 import { type QCOW2_OPTIONS, type Qcow2Settings, resolveSettings } from './options.js'
@@ -18,6 +19,7 @@ export async function prepareReopen(
   if (!context.readOnly && (header.incompatibleFeatures & INCOMPATIBLE_CORRUPT) !== 0n) {
     throw new BlockError('EACCES', 'qcow2: Image is corrupt; cannot be opened read/write', { node: context.nodeName })
   }
+  checkReopenedEncryption(header, context.options['encrypt.format'], context.readOnly)
   const settings = resolveSettings(context.options, header, layout, (context.openFlags & BDRV_O_UNMAP) !== 0)
   const otherCaches = !sameCaches(state.settings, settings)
   // What is only in memory goes to disk while the node may still write.

@@ -8,11 +8,10 @@ import { BlockError } from '../../common/error.js'
 import type { Compressor } from '../../common/host-services.js'
 import type { BlockChild, BlockDriverState } from '../../io/block-node.js'
 import type { IoEnvironment } from '../../io/environment.js'
-import type { KeySlots } from '../luks/key-slots.js'
 import type { AllocationsInFlight } from './allocations.js'
 import type { StoredBitmaps } from './bitmaps.js'
 import type { DecompressedClusters } from './decompressed-clusters.js'
-import type { PayloadCipher } from './encryption.js'
+import type { LuksInImage, PayloadCipher } from './encryption.js'
 import type { HeaderExtensions } from './extensions.js'
 import type { FreedClusters } from './freed-clusters.js'
 import type { Qcow2Header } from './header.js'
@@ -72,7 +71,7 @@ export interface Qcow2State {
   /** Of an image that is encrypted. */
   readonly cipher: PayloadCipher | undefined
   /** Of an image encrypted by LUKS: its passwords. */
-  readonly luks: KeySlots | undefined
+  readonly luks: LuksInImage | undefined
 
   /** Clusters may have been allocated ahead, without data: the file below knows where it has holes. */
   preallocated: boolean
