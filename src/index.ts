@@ -68,6 +68,7 @@ export {
   setBitmapReadonly,
   setBitmapSkipStore,
 } from './global-state/bitmaps/bitmaps.js'
+export { checkImage } from './global-state/check-image.js'
 export { isSuspended, removeBreakpoint, resumeBreakpoint, setBreakpoint } from './global-state/debug.js'
 export * from './global-state/describe-graph.js'
 export { DrainAllSection, drainAll } from './global-state/drain-all.js'

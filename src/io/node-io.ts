@@ -87,7 +87,8 @@ export interface NodeIo {
   specificInfo?(): MaybePromise<Record<string, unknown> | undefined>
   /** Bytes allocated on the host. */
   allocatedSize?(): MaybePromise<number>
-  check?(fix: number): Promise<BdrvCheckResult>
+  /** `fix` is a set of `BDRV_FIX_*`; while it is not 0 nothing else is in flight. `report` gets each finding as a line of text. */
+  check?(fix: number, report: (line: string) => void): Promise<BdrvCheckResult>
   vmstate?: VmstateIo
   /** An event of a driver above, as in blkdebug's rules ("l2_update"). May hold the caller back. */
   debugEvent?(event: string): Completion

@@ -10,6 +10,7 @@ const NAME = 'blockgraph-img'
 
 const COMMANDS: Readonly<Record<string, () => Promise<ToolCommand>>> = {
   bench: async () => (await import('./bench.js')).bench,
+  check: async () => (await import('./check.js')).check,
   compare: async () => (await import('./compare.js')).compare,
   convert: async () => (await import('./convert.js')).convert,
   create: async () => (await import('./create.js')).create,

@@ -10,7 +10,7 @@ import { applyOwedDecrements } from './refcounts.js'
 import type { Qcow2State } from './state.js'
 import { postponesRefcounts } from './writing.js'
 
-/** Hands all metadata to the files. Takes the image's lock. EIO for an image known to be corrupt. */
+/** Hands all metadata to the files. Takes the image's lock. EIO where an image known to be corrupt has some. */
 export function flushMetadata(state: Qcow2State): Completion {
   if (isClean(state)) return undefined
   return state.lock.runExclusive(() => settleMetadata(state, false))
@@ -19,7 +19,6 @@ export function flushMetadata(state: Qcow2State): Completion {
 function isClean(state: Qcow2State): boolean {
   return (
     !state.lock.isLocked() &&
-    !state.corrupt &&
     state.l2Cache.isClean &&
     state.refcountCache.isClean &&
     state.owedDecrements.size === 0 &&

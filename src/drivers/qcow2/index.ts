@@ -15,6 +15,7 @@ import { openImage } from './open.js'
 import { QCOW2_OPTIONS } from './options.js'
 import { readGuest } from './read.js'
 import { prepareReopen } from './reopen.js'
+import { checkImage } from './repair.js'
 import { backingOf, type Qcow2State } from './state.js'
 import { statusOf } from './status.js'
 import { writeGuest } from './write.js'
@@ -72,6 +73,7 @@ function qcow2Io(state: Qcow2State): NodeIo {
       copyToGuest(state, source, sourceOffset, guest(offset), bytes, flags),
     flushToOs: () => flushMetadata(state),
     blockStatus: (offset, bytes) => statusOf(state, guest(offset), bytes),
+    check: (fix, report) => checkImage(state, fix, report),
     info: () => ({
       clusterSize: layout.clusterSize,
       vmStateOffset: l1EntriesFor(layout, state.header.size) * layout.l2Coverage,

@@ -39,6 +39,7 @@ import {
 } from './layout.js'
 import { type Qcow2OptionValues, resolveSettings } from './options.js'
 import { MetadataMap, mapActiveTables, mapRefcountBlocks } from './overlap.js'
+import { repairOnOpen } from './repair.js'
 import type { Qcow2State } from './state.js'
 import { Table64 } from './table.js'
 
@@ -131,6 +132,7 @@ export async function openImage(context: OpenContext, options: Qcow2OptionValues
   }
   mapActiveTables(state)
   mapRefcountBlocks(state)
+  if (!context.readOnly && !checking) await repairOnOpen(state, (line) => context.notice(line))
   startCleaning(state)
   return state
 }
@@ -148,6 +150,8 @@ function checkTables(header: Qcow2Header, layout: Layout, checking: boolean): vo
   const needed = l1EntriesFor(layout, header.size)
   if (needed * ENTRY_BYTES > MAX_L1_BYTES * 2 ** 10) throw tooLarge('Image is too big')
   if (header.l1Size < needed) throw invalid('L1 table is too small')
+  // A check judges the snapshot table itself.
+  if (checking) return
   if (header.nbSnapshots > MAX_SNAPSHOTS) throw tooLarge('Snapshot table too large')
   if (header.nbSnapshots > 0 && !isClusterAligned(layout, header.snapshotsOffset)) {
     throw invalid('Snapshot table offset invalid')

@@ -87,7 +87,7 @@ async function writeOnce(
 }
 
 async function checkProblem({ node }: CrashDisk, options: VerifyOptions): Promise<string | undefined> {
-  const result = await node.io.check?.(0)
+  const result = await node.io.check?.(0, () => {})
   return result === undefined ? undefined : problemOf(result, options.noLeaks === true)
 }
 

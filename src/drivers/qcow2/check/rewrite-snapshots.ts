@@ -1,0 +1,48 @@
+// Writing the snapshot table anew, in a repair of an image whose refcounts are right again.
+
+import { flush } from '../../../io/flush.js'
+import { write } from '../../../io/write.js'
+import { allocateClusters, freeClusters } from '../allocator.js'
+import { settleMetadata } from '../flush.js'
+import { host } from '../layout.js'
+import { encodeSnapshotTable } from '../snapshot-table.js'
+import type { Qcow2State } from '../state.js'
+import type { CheckedSnapshots } from './snapshot-entries.js'
+
+/** Where the header says how many snapshots there are and where their table is, side by side. */
+const HEADER_FIELDS_AT = 60
+const HEADER_FIELDS_BYTES = 12
+
+/**
+ * Replaces the table by one of the entries that were found. It is durable before the header names it, and the old one is free
+ * after that (order rule O7); unless `sound`, where nobody knows what lies in its place, it stays. The caller holds the image's
+ * lock.
+ */
+export async function rewriteSnapshots(
+  state: Qcow2State,
+  { entries, bytes }: CheckedSnapshots,
+  sound: boolean,
+): Promise<void> {
+  const { header } = state
+  const snapshots = entries.map(({ snapshot }) => snapshot)
+  const table = encodeSnapshotTable(snapshots, header.size)
+  let offset = host(0)
+  if (table.byteLength > 0) {
+    offset = await allocateClusters(state, table.byteLength)
+    await write(state.file, offset, table)
+  }
+  await settleMetadata(state)
+  await flush(state.file)
+  const fields = new Uint8Array(HEADER_FIELDS_BYTES)
+  const view = new DataView(fields.buffer)
+  view.setUint32(0, snapshots.length)
+  view.setBigUint64(4, BigInt(offset))
+  await write(state.file, HEADER_FIELDS_AT, fields)
+  await flush(state.file)
+  const old = header.snapshotsOffset
+  state.header = { ...header, nbSnapshots: snapshots.length, snapshotsOffset: offset }
+  if (!sound || bytes === 0) return
+  await freeClusters(state, old, bytes, 'other')
+  await settleMetadata(state)
+  await flush(state.file)
+}
