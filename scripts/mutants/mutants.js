@@ -138,8 +138,20 @@ export const mutants = [
   {
     name: 'a plain write is not tracked',
     file: 'src/io/write.ts',
-    find: "return track(state, 'write', offset, data.byteLength, pending)",
+    find: "return track(state, 'write', offset, data.length, pending)",
     replace: 'return pending',
+  },
+  {
+    name: 'a relayed request ends with whatever was tracked last',
+    file: 'src/io/stages/track.ts',
+    find: 'pending === latestPromise && state.node.io.relays',
+    replace: 'state.node.io.relays',
+  },
+  {
+    name: 'serialising copies that cross each other wait',
+    file: 'src/io/stages/serialise.ts',
+    find: ' && !endsAfter(other, request)',
+    replace: '',
   },
   {
     name: 'a plain write in flight is not recorded by a new bitmap',
