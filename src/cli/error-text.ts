@@ -14,6 +14,14 @@ export function messageText(thrown: unknown): string {
   const error = toBlockError(thrown)
   const text = error.message.replace(/^(#block\d+: )+/, '')
   const refused = /^'(.*)' is a directory, not an image$/.exec(text)
+  if (error.code === 'EPERM' && text.endsWith(', but the node is read-only')) return 'Block node is read-only'
+  const option = /^(\w+) driver '([^']*)' does not support the option '(.*)'$/.exec(text)
+  if (option !== null) {
+    const [, kind, driver, name] = option
+    return kind === 'protocol'
+      ? `Block protocol '${driver}' doesn't support the option '${name}'`
+      : `Block format '${driver}' does not support the option '${name}'`
+  }
   if (refused !== null) return `'file' driver requires '${refused[1]}' to be a regular file`
   return error.code === 'EINVAL' ? text : text.replace(/^(Could not open '.*'): .*$/, `$1: ${errnoMessage(error.code)}`)
 }

@@ -1,16 +1,19 @@
 // The disk an image shows, as the tools see it: its length is rounded up to whole sectors, and the bytes behind the last
 // real one read as zero. Status is asked layer by layer, filters left out.
 
+import type { BlockDriverInfo } from '../common/block-info.js'
 import {
   BDRV_BLOCK_ALLOCATED,
   BDRV_BLOCK_DATA,
   BDRV_BLOCK_OFFSET_VALID,
   BDRV_BLOCK_ZERO,
 } from '../common/block-status.js'
+import { type Bytes, sliceBytes, zeroBytes } from '../common/io-vector.js'
 import { BDRV_SECTOR_SIZE } from '../common/limits.js'
 import { alignUp, type Offset } from '../common/units.js'
 import { type BlockDriverState, backingChainNext, skipFilters } from '../io/block-node.js'
 import { blockStatus } from '../io/block-status.js'
+import { nodeInfo } from '../io/node-info.js'
 import type { OpenImage } from './session.js'
 
 /** A range with one status. */
@@ -76,8 +79,18 @@ function shifted(map: Offset | undefined, by: number): { map?: Offset } {
 }
 
 /** Fills `into` with what the disk holds from `offset` on. */
-export async function readDisk(image: OpenImage, offset: Offset, into: Uint8Array): Promise<void> {
+export async function readDisk(image: OpenImage, offset: Offset, into: Bytes): Promise<void> {
   const real = Math.max(0, Math.min(into.byteLength, image.node.state.length - offset))
-  if (real > 0) await image.backend.read(offset, real === into.byteLength ? into : into.subarray(0, real))
-  if (real < into.byteLength) into.fill(0, real)
+  if (real > 0) await image.backend.read(offset, sliceBytes(into, 0, real))
+  if (real < into.byteLength) zeroBytes(into, real)
+}
+
+/** The facts of the format; those of the file where the format has none of its own. */
+export async function formatFacts(node: BlockDriverState): Promise<BlockDriverInfo> {
+  try {
+    return await nodeInfo(node)
+  } catch (thrown) {
+    if (node.file === undefined) throw thrown
+    return formatFacts(node.file.node)
+  }
 }

@@ -1,7 +1,7 @@
 // Options that several commands share, and what their values mean.
 
 import { Option } from 'commander'
-import { type CacheMode, parseCacheMode } from '../common/open-flags.js'
+import { BDRV_O_NOCACHE, type CacheMode, parseAio, parseCacheMode } from '../common/open-flags.js'
 import { readObjects, type SecretDefinition } from './objects.js'
 import { ToolError } from './tool.js'
 
@@ -56,4 +56,17 @@ export function cacheMode(word: string, invalid: string, exitCode = 1): CacheMod
 /** The secrets that `--object` defines. Throws where a definition makes no sense, or has no use in this library. */
 export function checkObjects(objects: readonly string[] | undefined): SecretDefinition[] {
   return readObjects(objects ?? [])
+}
+
+/** Checks a word for how requests reach the host. */
+export function aioMode(word: string): string {
+  if (parseAio(word) === undefined) throw new ToolError(`Invalid aio option: ${word}`)
+  return word
+}
+
+/** Refuses the host's own asynchronous I/O where its cache is in the way; `failure` is what the message begins with. */
+export function refuseCachedNative(aio: string | undefined, cache: CacheMode, failure: string): void {
+  if (aio !== 'native' || (cache.flags & BDRV_O_NOCACHE) !== 0) return
+  const message = 'aio=native was specified, but it requires cache.direct=on, which was not specified.'
+  throw new ToolError(`${failure}: ${message}`)
 }

@@ -3,6 +3,7 @@
 // and its first sector is guarded by the driver.
 
 import { pathHasProtocol } from '../common/filename.js'
+import { BDRV_SECTOR_SIZE } from '../common/limits.js'
 import { BDRV_O_NO_FLUSH, BDRV_O_NOCACHE, type CacheMode } from '../common/open-flags.js'
 import {
   BLK_PERM_ALL,
@@ -11,23 +12,30 @@ import {
   BLK_PERM_WRITE,
   type Permissions,
 } from '../common/permissions.js'
+import { alignUp } from '../common/units.js'
 import { createBackend } from '../global-state/backend.js'
 import { closeNode } from '../global-state/life/close.js'
 import { openNode } from '../global-state/life/open.js'
+import type { NodeState } from '../global-state/node-state.js'
 import { isJsonFilename, parseJsonFilename, parseOptionString } from '../global-state/options/option-text.js'
 import type { FlatOptions, OptionScalar } from '../global-state/options/options.js'
+import type { BlockDriverState } from '../io/block-node.js'
+import { enableCopyOnRead } from '../io/gates.js'
 import { registerDrivers } from './drivers.js'
 import { failed } from './error-text.js'
 import type { OpenImage, Session } from './session.js'
+import { openTemporaryOverlay } from './temporary-overlay.js'
 import { printable } from './tool.js'
 
 /** How an image is to be opened. */
 export interface ImageRequest {
-  /** As the user wrote it. */
-  name: string
+  /** As the user wrote it; undefined where options say everything. */
+  name: string | undefined
   format?: string | undefined
   /** `name` is a list of options. */
   imageOpts?: boolean | undefined
+  /** What the user says of the node besides. */
+  options?: FlatOptions
   forceShare?: boolean | undefined
   /** Asks for the permission to write. */
   writable?: boolean
@@ -36,56 +44,90 @@ export interface ImageRequest {
   cache?: CacheMode
   /** `BDRV_O_*` beyond those that follow from the other fields. */
   flags?: number
-  /** Further options of the node, such as the secret of an image that was just made. */
-  options?: FlatOptions
-  /** Options for the protocol node. */
-  fileOptions?: FlatOptions
+  /** How a file that is named by itself is reached. */
+  aio?: string | undefined
+  /** Whether discards of a writable image reach it; they do by default. */
+  discard?: 'unmap' | 'ignore'
+  /** Reads keep in the image what they fetch from its backing files. */
+  copyOnRead?: boolean
+  /** Writes go to a temporary overlay, and are gone with it. */
+  snapshot?: boolean
+  /** What the message of a failure begins with. */
+  failure?: string
   /** Exit code of a failure; 1 by default. */
   exitCode?: number
 }
 
 /** Opens an image; it is closed with the session. Throws a ToolError that names it. */
 export async function openImage(session: Session, request: ImageRequest): Promise<OpenImage> {
-  const what = `Could not open '${printable(request.name)}'`
   try {
     const image = await openRequested(session, request)
     session.images.push(image)
-    warnOfGuess(session, request, image)
+    warnOfGuess(session, image)
     return image
   } catch (thrown) {
+    const what = request.failure ?? `Could not open '${printable(request.name ?? '')}'`
     throw failed(what, thrown, request.exitCode)
   }
 }
 
 async function openRequested(session: Session, request: ImageRequest): Promise<OpenImage> {
   const { graph } = session
-  const options = { ...imageOptions(request), ...accessOptions(request) }
+  const { name = '', snapshot = false, copyOnRead = false } = request
+  const options = { ...accessOptions(request), ...imageOptions(request) }
   const drivers = namedDrivers(options)
-  await registerDrivers(graph, drivers)
-  const unknown = drivers?.find((name) => graph.registry.find(name) === undefined)
-  if (unknown !== undefined) throw new Error(`Unknown driver '${printable(unknown)}'`)
+  await registerDrivers(graph, snapshot ? undefined : drivers)
   refuseUnknownProtocol(session, options)
-  const flags = request.flags ?? 0
-  const writable = request.writable === true
-  let perm: Permissions = BLK_PERM_CONSISTENT_READ
-  if (writable) perm |= BLK_PERM_WRITE
-  if (request.resizable === true) perm |= BLK_PERM_RESIZE
+  const unknown = drivers?.find((driver) => graph.registry.find(driver) === undefined)
+  if (unknown !== undefined) throw new Error(`Unknown driver '${printable(unknown)}'`)
+  const opening = { probe: true, flags: request.flags ?? 0 }
   return graph.mainLoop(async (main) => {
-    const node = await openNode(main, graph, options, { probe: true, flags })
+    const node = snapshot
+      ? await openTemporaryOverlay(main, graph, options, opening)
+      : await openNode(main, graph, options, opening)
     try {
-      const backend = await createBackend(main, graph, { perm, shared: BLK_PERM_ALL, node })
+      if (copyOnRead) startCopyOnRead(node)
+      const backend = await createBackend(main, graph, {
+        perm: permissionsOf(request, node),
+        shared: BLK_PERM_ALL,
+        node,
+      })
       if (request.cache?.writethrough === true) backend.root.writeCache = false
-      return { name: request.name, node, backend }
+      return { name, node, backend }
     } catch (thrown) {
       await closeNode(main, node)
       throw thrown
     }
-  }, `opening ${request.name}`)
+  }, `opening ${name}`)
+}
+
+function permissionsOf(request: ImageRequest, node: NodeState): Permissions {
+  let perm: Permissions = BLK_PERM_CONSISTENT_READ
+  if (request.resizable === true) perm |= BLK_PERM_RESIZE
+  if (request.writable !== true) return perm
+  perm |= BLK_PERM_WRITE
+  if (endsInSector(node)) perm |= BLK_PERM_RESIZE
+  return perm
+}
+
+/** A disk has whole sectors. Where requests do too, but the node ends in one, a write of that one makes it longer. */
+function endsInSector({ state, file }: BlockDriverState): boolean {
+  const { length, limits } = state
+  const { requestAlignment } = limits
+  const ragged = length % requestAlignment !== 0 && alignUp(length, BDRV_SECTOR_SIZE) % requestAlignment === 0
+  return ragged || (file !== undefined && endsInSector(file.node))
+}
+
+function startCopyOnRead(node: NodeState): void {
+  if (node.readOnly) throw new Error("Can't use copy-on-read on read-only device")
+  enableCopyOnRead(node)
 }
 
 /** What the user said of the image, as options of a node. */
 function imageOptions(request: ImageRequest): FlatOptions {
   const { name, format } = request
+  const options = format === undefined ? { ...request.options } : { ...request.options, driver: format }
+  if (name === undefined) return requireDriverOrFile(options)
   if (request.imageOpts === true) {
     if (!name.includes('=')) {
       throw new Error(`Cannot find device='${printable(name)}' nor node-name='${printable(name)}'`)
@@ -93,11 +135,13 @@ function imageOptions(request: ImageRequest): FlatOptions {
     return requireDriverOrFile(parseOptionString(name))
   }
   if (name === '') throw new Error("The 'file' block driver requires a file name")
-  const given: FlatOptions = isJsonFilename(name)
-    ? requireDriverOrFile(parseJsonFilename(name), format)
-    : { filename: name }
-  const all = { ...request.fileOptions, ...request.options, ...given }
-  return format === undefined ? all : { ...all, driver: format }
+  if (isJsonFilename(name)) return { ...requireDriverOrFile(parseJsonFilename(name), format), ...options }
+  if (Object.hasOwn(options, 'file.filename')) {
+    throw new Error("Can't specify 'file' and 'filename' options at the same time")
+  }
+  // Only a node that is made out of a plain file name is told how to reach the host.
+  const aio = request.aio === undefined || name.includes(':') ? {} : { 'file.aio': request.aio }
+  return { ...aio, ...options, filename: name }
 }
 
 function requireDriverOrFile(options: FlatOptions, format?: string): FlatOptions {
@@ -108,10 +152,11 @@ function requireDriverOrFile(options: FlatOptions, format?: string): FlatOptions
   return options
 }
 
-/** What the command does with the image, as options of a node. */
+/** What the command does with the image, as options of a node; what the user says wins over it. */
 function accessOptions(request: ImageRequest): FlatOptions {
-  const options: Record<string, OptionScalar> = { 'read-only': request.writable !== true }
-  if (request.writable === true) options.discard = 'unmap'
+  const { writable = false, snapshot = false } = request
+  const options: Record<string, OptionScalar> = { 'read-only': !writable || snapshot }
+  if (writable) options.discard = request.discard ?? 'unmap'
   if (request.forceShare === true) options['force-share'] = true
   const flags = request.cache?.flags ?? 0
   if ((flags & BDRV_O_NOCACHE) !== 0) options['cache.direct'] = true
@@ -138,11 +183,11 @@ function refuseUnknownProtocol(session: Session, options: FlatOptions): void {
     throw new Error(`Unknown protocol '${printable(prefix)}'`)
 }
 
-function warnOfGuess(session: Session, request: ImageRequest, { node }: OpenImage): void {
+function warnOfGuess(session: Session, { name, node }: OpenImage): void {
   if (!node.probed || node.readOnly || node.driver.name !== 'raw') return
   const indent = '         '
   session.tool.err(
-    `WARNING: Image format was not specified for '${printable(request.name)}' and probing guessed raw.\n` +
+    `WARNING: Image format was not specified for '${printable(name)}' and probing guessed raw.\n` +
       `${indent}Automatically detecting the format is dangerous for raw images, write operations on block 0 will be restricted.\n` +
       `${indent}Specify the 'raw' format explicitly to remove the restrictions.\n`,
   )

@@ -31,20 +31,22 @@ export class Session {
     for (const { id, data } of secrets) this.graph.secrets.define(id, data)
   }
 
+  /** Closes one of the images; rejects with the first error once everything is closed. */
+  async closeImage(image: OpenImage): Promise<void> {
+    this.images.splice(this.images.indexOf(image), 1)
+    const { closeNode } = await import('../global-state/life/close.js')
+    await this.graph.mainLoop(async (main) => {
+      await image.backend.close(main)
+      await closeNode(main, image.node)
+    }, `closing ${image.name}`)
+  }
+
   /** Closes every image, the last opened first; rejects with the first error once all are closed. */
   async close(): Promise<void> {
-    const { closeNode } = await import('../global-state/life/close.js')
     const errors: unknown[] = []
-    await this.graph.mainLoop(async (main) => {
-      for (const image of this.images.splice(0).reverse()) {
-        try {
-          await image.backend.close(main)
-          await closeNode(main, image.node)
-        } catch (thrown) {
-          errors.push(thrown)
-        }
-      }
-    }, 'closing the images')
+    for (const image of [...this.images].reverse()) {
+      await this.closeImage(image).catch((thrown: unknown) => errors.push(thrown))
+    }
     if (errors.length > 0) throw errors[0]
   }
 }

@@ -42,6 +42,9 @@ export interface GraphEvents {
   'node-closed': { node: string; driver: string }
   'drain-begin': { nodes: string[] }
   'drain-end': { nodes: string[] }
+  /** A breakpoint holds a request of a test, or has let it go. */
+  'request-suspended': { node: string; tag: string }
+  'request-resumed': { node: string; tag: string }
   /** A promise or hook that nobody waits for failed. */
   'background-error': { node: string; message: string; error: unknown }
   /** A driver says something that a person may want to know, such as a host feature that is missing. */

@@ -1,16 +1,17 @@
 // bench: sends requests to an image, many at a time, and says how long that took.
 
-import { parseAio } from '../../common/open-flags.js'
 import { alignedBuffer } from '../../platform/aligned-buffer.js'
 import { newCommand, parseCommandLine } from '../command-line.js'
 import { errnoText } from '../error-text.js'
 import { virtualSize } from '../image-data.js'
 import {
+  aioMode,
   cacheMode,
   forceShareOption,
   formatOption,
   type ImageOptionValues,
   imageOptsOption,
+  refuseCachedNative,
   refuseFormatWithImageOpts,
 } from '../image-options.js'
 import { openImage } from '../open-image.js'
@@ -66,7 +67,7 @@ function benchCommand() {
     .option('-o, --offset <offset>', '', (text) => sizeArgument('offset', text), 0)
     .option('-w, --write')
     .option('-n, --native')
-    .option('-i, --aio <mode>')
+    .option('-i, --aio <mode>', '', aioMode)
     .option('-t, --cache <mode>')
     .option('-q, --quiet')
     .option('--no-drain')
@@ -80,16 +81,17 @@ async function benchImage(session: Session, name: string, options: Values): Prom
   const { tool } = session
   const write = options.write === true
   const { format, imageOpts, forceShare } = options
-  const aio = aioMode(options, name)
+  const cache = cacheMode(options.cache ?? 'writeback', 'Invalid cache mode')
+  const aio = options.native === true ? 'native' : options.aio
+  refuseCachedNative(aio, cache, `Could not open '${name}'`)
   const image = await openImage(session, {
     name,
     format,
     imageOpts,
     forceShare,
     writable: write,
-    cache: cacheMode(options.cache ?? 'writeback', 'Invalid cache mode'),
-    // Only a node that this command makes out of a file name is told how to reach the host.
-    ...(aio === undefined || imageOpts === true || name.includes(':') ? {} : { fileOptions: { 'file.aio': aio } }),
+    cache,
+    aio,
   })
   const { depth, offset, pattern, bufferSize } = options
   const plan: BenchPlan = {
@@ -125,18 +127,4 @@ async function timeBench(session: Session, root: Parameters<typeof runBench>[0],
     throw new ToolError(`Failed request: ${errnoText(thrown)}`)
   }
   return (clock.now() - began) / 1000
-}
-
-/** The aio mode asked for, if any; `native` needs a cache mode that bypasses the host's cache. */
-function aioMode(options: Values, name: string): string | undefined {
-  const mode = options.native === true ? 'native' : options.aio
-  if (mode === undefined) return undefined
-  if (parseAio(mode) === undefined) throw new ToolError(`Invalid aio option: ${mode}`)
-  const direct = options.cache === 'none' || options.cache === 'off' || options.cache === 'directsync'
-  if (mode === 'native' && !direct) {
-    throw new ToolError(
-      `Could not open '${name}': aio=native was specified, but it requires cache.direct=on, which was not specified.`,
-    )
-  }
-  return mode
 }

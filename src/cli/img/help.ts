@@ -1,14 +1,7 @@
-// What `--help` and `--version` print.
+// What `--help` prints.
 
-import { readFileSync } from 'node:fs'
 import { builtinDrivers } from '../../drivers/index.js'
-
-/** The version line. */
-export function versionText(tool: string): string {
-  const text = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')
-  const { version } = JSON.parse(text) as { version: string }
-  return `${tool} version ${version}\n`
-}
+import { versionText } from '../version.js'
 
 /** The whole help. */
 export async function helpText(tool: string): Promise<string> {

@@ -1,12 +1,10 @@
 // info: what is known of an image. Opened read-only and without its backing file.
 
-import type { BlockDriverInfo } from '../../common/block-info.js'
 import { BDRV_O_NO_BACKING, BDRV_O_NO_IO } from '../../common/open-flags.js'
 import { nodeFilename } from '../../global-state/node-filename.js'
-import type { BlockDriverState } from '../../io/block-node.js'
-import { allocatedSize, nodeInfo } from '../../io/node-info.js'
+import { allocatedSize } from '../../io/node-info.js'
 import { newCommand, parseCommandLine, repeatedOption } from '../command-line.js'
-import { virtualSize } from '../image-data.js'
+import { formatFacts, virtualSize } from '../image-data.js'
 import {
   checkObjects,
   forceShareOption,
@@ -67,7 +65,7 @@ export async function info(tool: Tool, args: readonly string[]): Promise<number>
 async function imageInfo(image: OpenImage): Promise<ImageInfo> {
   const { node } = image
   const actual = await known(() => allocatedSize(node))
-  const details = await known(() => detailsOf(node))
+  const details = await known(() => formatFacts(node))
   const clusterSize = details?.clusterSize ?? 0
   return {
     'virtual-size': virtualSize(image),
@@ -76,16 +74,6 @@ async function imageInfo(image: OpenImage): Promise<ImageInfo> {
     format: node.driver.name,
     ...(actual === undefined ? {} : { 'actual-size': actual }),
     ...(details === undefined ? {} : { 'dirty-flag': details.isDirty }),
-  }
-}
-
-/** The facts of the format; those of the file where the format has none of its own. */
-async function detailsOf(node: BlockDriverState): Promise<BlockDriverInfo> {
-  try {
-    return await nodeInfo(node)
-  } catch (thrown) {
-    if (node.file === undefined) throw thrown
-    return detailsOf(node.file.node)
   }
 }
 

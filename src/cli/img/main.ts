@@ -1,7 +1,8 @@
 // blockgraph-img: creates, inspects, compares and converts disk images, with the command lines, output and exit codes of
 // qemu-img 7.2. One command per file, loaded when it is used.
 
-import { printError, type Tool, ToolError, usageError } from '../tool.js'
+import { exitCodeOf, processTool } from '../process-tool.js'
+import { type Tool, usageError } from '../tool.js'
 
 /** A command: prints to `tool` and gives its exit code. Failures are {@link ToolError}s. */
 export type ToolCommand = (tool: Tool, args: readonly string[]) => Promise<number>
@@ -19,18 +20,8 @@ const COMMANDS: Readonly<Record<string, () => Promise<ToolCommand>>> = {
 }
 
 /** Runs the tool with `args` (command and its arguments) and gives the exit code. */
-export async function main(args: readonly string[], tool: Tool = processTool()): Promise<number> {
-  try {
-    return await run(tool, args)
-  } catch (thrown) {
-    if (thrown instanceof ToolError) {
-      printError(tool, thrown)
-      return thrown.exitCode
-    }
-    const { messageText } = await import('../error-text.js')
-    printError(tool, new ToolError(messageText(thrown)))
-    return 1
-  }
+export function main(args: readonly string[], tool: Tool = processTool(NAME)): Promise<number> {
+  return exitCodeOf(tool, () => run(tool, args))
 }
 
 async function run(tool: Tool, args: readonly string[]): Promise<number> {
@@ -58,21 +49,7 @@ async function printHelp(tool: Tool): Promise<number> {
 }
 
 async function printVersion(tool: Tool): Promise<number> {
-  const { versionText } = await import('./help.js')
+  const { versionText } = await import('../version.js')
   tool.out(versionText(tool.name))
   return 0
-}
-
-function processTool(): Tool {
-  // Whoever reads may stop reading (a pipe into head): the command goes on to its end, and a copy is whole.
-  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
-  return {
-    name: NAME,
-    out: (text) => {
-      process.stdout.write(text)
-    },
-    err: (text) => {
-      process.stderr.write(text)
-    },
-  }
 }

@@ -35,7 +35,12 @@ export const blkdebugDriver = defineDriver({
   async open(context, options): Promise<OpenedNode<BlkdebugNodeState>> {
     const limits = limitsOf(options, context.nodeName)
     const file = await openFiltered(context, context.hasChild('image') ? 'image' : 'file')
-    const debug = new BlkdebugState(injectRules(options['inject-error']), setStateRules(options['set-state']))
+    const { nodeName: node, environment } = context
+    const debug = new BlkdebugState(
+      injectRules(options['inject-error']),
+      setStateRules(options['set-state']),
+      (what, tag) => environment.trace.emit(`request-${what}`, { node, tag }),
+    )
     const state = { debug, limits }
     permissionWishes.set(state, {
       take: permissionMask(options['take-child-perms']),
@@ -52,7 +57,7 @@ export const blkdebugDriver = defineDriver({
   },
   debug: {
     breakpoint({ debug }, event, tag) {
-      if (!isBlkdebugEvent(event)) throw new BlockError('EINVAL', `no event '${event}'`, { op: 'debug' })
+      if (!isBlkdebugEvent(event)) throw new BlockError('ENOENT', `no event '${event}'`, { op: 'debug' })
       debug.breakpoint(event, tag)
     },
     removeBreakpoint: ({ debug }, tag) => debug.removeBreakpoint(tag),

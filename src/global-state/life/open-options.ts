@@ -82,7 +82,7 @@ export function readGenericOptions(
   const refuse = (message: string) => {
     throw new BlockError('EINVAL', message, { node: where.node, op: 'open' })
   }
-  if (values['force-share'] && !values['read-only']) refuse('force-share needs read-only')
+  if (values['force-share'] && !values['read-only']) refuse('force-share=on can only be used with read-only images')
   if (values['detect-zeroes'] === 'unmap' && (parseDiscardFlags(values.discard) ?? 0) === 0) {
     refuse("detect-zeroes 'unmap' needs discard 'unmap'")
   }

@@ -10,7 +10,7 @@ export function parseSize(text: string): number {
   const [, whole = '', fraction = '', unit = ''] = parts
   const factor = 1024 ** Math.max(UNITS.indexOf(unit.toLowerCase()), 0)
   if (Number(fraction) > 0 && factor === 1) return Number.NaN
-  return Number(whole) * factor + Math.floor(Number(`0.${fraction === '' ? '0' : fraction}`) * factor)
+  return Number(whole) * factor + Math.round(Number(`0.${fraction === '' ? '0' : fraction}`) * factor)
 }
 
 /** `bytes` for people: "512 B", "1.5 GiB". Two decimals at most, rounded down so that nothing looks larger than it is. */

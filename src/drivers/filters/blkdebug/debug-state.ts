@@ -5,6 +5,7 @@ import type { ErrnoName } from '../../../common/errno.js'
 import { BlockError } from '../../../common/error.js'
 import { BDRV_SECTOR_SIZE } from '../../../common/limits.js'
 import type { Offset } from '../../../common/units.js'
+import { settleAll } from '../../../io/settle-all.js'
 import type { BlkdebugEvent, BlkdebugIoType } from './events.js'
 
 /** Makes requests fail once its event has happened. */
@@ -42,16 +43,21 @@ interface Suspended {
   go(): void
 }
 
+/** Hears that a request is held under `tag`, or goes on. */
+export type TellSuspension = (what: 'suspended' | 'resumed', tag: string) => void
+
 /** What one open blkdebug node keeps: rules, state, breakpoints and the requests they hold. */
 export class BlkdebugState {
   readonly #inject: ArmedRule[]
   readonly #setState: readonly SetStateRule[]
   readonly #breakpoints: { event: string; tag: string }[] = []
   readonly #suspended: Suspended[] = []
+  readonly #tell: TellSuspension
   #active: ArmedRule[] = []
   #state = 1
 
-  constructor(inject: readonly InjectErrorRule[], setState: readonly SetStateRule[]) {
+  constructor(inject: readonly InjectErrorRule[], setState: readonly SetStateRule[], tell: TellSuspension = () => {}) {
+    this.#tell = tell
     this.#inject = inject.map((rule) => ({ ...rule, seen: 0, spent: false }))
     this.#setState = setState
     // Rules for the event `none` hold from the start.
@@ -92,7 +98,7 @@ export class BlkdebugState {
     return undefined
   }
 
-  /** Suspends the next request that comes to `event`, under `tag`. */
+  /** Suspends the next request that comes to `event`, under `tag`; with several breakpoints there, under each of them. */
   breakpoint(event: BlkdebugEvent, tag: string): void {
     this.#breakpoints.push({ event, tag })
   }
@@ -117,6 +123,7 @@ export class BlkdebugState {
     const index = this.#suspended.findIndex((request) => request.tag === tag)
     const request = index < 0 ? undefined : this.#suspended.splice(index, 1)[0]
     if (request === undefined) throw new BlockError('ENOENT', `no request is suspended as '${tag}'`, { op: 'debug' })
+    this.#tell('resumed', tag)
     request.go()
   }
 
@@ -147,11 +154,17 @@ export class BlkdebugState {
     return state === 0 || state === this.#state
   }
 
+  /** Every breakpoint of the event, the last one set first, holds the request. */
   #suspend(event: string): Promise<void> | undefined {
-    const index = this.#breakpoints.findIndex((point) => point.event === event)
-    const point = index < 0 ? undefined : this.#breakpoints.splice(index, 1)[0]
-    if (point === undefined) return undefined
-    return new Promise((go) => this.#suspended.push({ tag: point.tag, go }))
+    const held: Promise<void>[] = []
+    for (let index = this.#breakpoints.length - 1; index >= 0; index--) {
+      const point = this.#breakpoints[index]
+      if (point?.event !== event) continue
+      this.#breakpoints.splice(index, 1)
+      held.push(new Promise((go) => this.#suspended.push({ tag: point.tag, go })))
+      this.#tell('suspended', point.tag)
+    }
+    return held.length === 0 ? undefined : settleAll(held, (each) => each)
   }
 }
 

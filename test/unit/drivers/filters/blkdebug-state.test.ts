@@ -129,4 +129,23 @@ describe('breakpoints', () => {
     expect(state.event('read_aio')).toBeUndefined()
     expect(() => state.removeBreakpoint('a')).toThrow(expect.objectContaining({ code: 'ENOENT' }))
   })
+
+  it('holds a request under every tag of its event, and tells so', async () => {
+    const told: string[] = []
+    const state = new BlkdebugState([], [], (what, tag) => told.push(`${what} ${tag}`))
+    state.breakpoint('pwritev', 'a')
+    state.breakpoint('flush_to_os', 'c')
+    state.breakpoint('pwritev', 'b')
+    let ended = false
+    const held = state.event('pwritev')?.then(() => {
+      ended = true
+    })
+    expect(state.event('pwritev')).toBeUndefined()
+    state.resume('b')
+    await new Promise((turn) => setImmediate(turn))
+    expect(ended).toBe(false)
+    state.resume('a')
+    await held
+    expect(told).toEqual(['suspended b', 'suspended a', 'resumed b', 'resumed a'])
+  })
 })

@@ -72,7 +72,7 @@ describe('blkdebug', () => {
     await request
     ;(await section).end()
     await close()
-    expect(await codeOf(() => blkdebugDriver.debug?.breakpoint(state, 'no_such_event', 'B'))).toBe('EINVAL')
+    expect(await codeOf(() => blkdebugDriver.debug?.breakpoint(state, 'no_such_event', 'B'))).toBe('ENOENT')
   })
 
   it('counts an event of a driver above instead of the request itself', async () => {

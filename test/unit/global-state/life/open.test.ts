@@ -118,7 +118,7 @@ describe('options', () => {
       'force-share of a writable node',
       { driver: 'memory', 'force-share': true },
       'EINVAL',
-      /force-share needs read-only/,
+      /force-share=on can only be used with read-only images/,
     ],
     ['detect-zeroes=unmap without discard', { driver: 'memory', 'detect-zeroes': 'unmap' }, 'EINVAL', /detect-zeroes/],
     ['a json: name that is none', { filename: 'json:{"driver"' }, 'EINVAL', /JSON/],

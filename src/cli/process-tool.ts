@@ -1,0 +1,33 @@
+// The process as a tool sees it, and how it ends: with an exit code, whatever was thrown.
+
+import { printError, type Tool, ToolError } from './tool.js'
+
+/** The streams of this process, for the tool called `name`. */
+export function processTool(name: string): Tool {
+  // Whoever reads may stop reading (a pipe into head): the command goes on to its end, and a copy is whole.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
+  return {
+    name,
+    out: (text) => {
+      process.stdout.write(text)
+    },
+    err: (text) => {
+      process.stderr.write(text)
+    },
+  }
+}
+
+/** Runs `act` and gives its exit code; what it throws is printed. */
+export async function exitCodeOf(tool: Tool, act: () => Promise<number>): Promise<number> {
+  try {
+    return await act()
+  } catch (thrown) {
+    if (thrown instanceof ToolError) {
+      printError(tool, thrown)
+      return thrown.exitCode
+    }
+    const { messageText } = await import('./error-text.js')
+    printError(tool, new ToolError(messageText(thrown)))
+    return 1
+  }
+}
