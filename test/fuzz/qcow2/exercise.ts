@@ -89,7 +89,7 @@ export async function exercise(
       const backend = await createBackend(main, graph, { node, perm, shared: BLK_PERM_ALL })
       await step('info', () => nodeInfo(node))
       await step('specific info', () => nodeSpecificInfo(node))
-      await step('check', () => node.io.check?.(0))
+      await step('check', () => node.io.check?.(0, () => {}))
       if (!way.check) {
         await useContent(backend, node, step)
         if (way.writable) await changeContent(backend, step)
