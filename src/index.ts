@@ -37,6 +37,7 @@ export {
   chainContains,
   chainDepth,
   chainOf,
+  findBackingImage,
   findBase,
   findOverlay,
   freezeBackingChain,
@@ -149,3 +150,5 @@ export { refreshLength, truncate } from './io/truncate.js'
 export { loadVmstate, saveVmstate } from './io/vmstate.js'
 export { write } from './io/write.js'
 export { writeZeroes } from './io/write-zeroes.js'
+// Jobs
+export { type CommitOptions, commitImage } from './jobs/commit-image.js'

@@ -12,7 +12,7 @@ export function errnoText(thrown: unknown): string {
 /** The message of whatever was thrown, less the names of nodes that the user did not name. */
 export function messageText(thrown: unknown): string {
   const error = toBlockError(thrown)
-  const text = error.message.replace(/^(#block\d+: )+/, '')
+  const text = error.message.replace(/(^|: )(#block\d+: )+/g, '$1')
   const refused = /^'(.*)' is a directory, not an image$/.exec(text)
   if (error.code === 'EPERM' && text.endsWith(', but the node is read-only')) return 'Block node is read-only'
   const option = /^(\w+) driver '([^']*)' does not support the option '(.*)'$/.exec(text)
@@ -26,11 +26,21 @@ export function messageText(thrown: unknown): string {
   return error.code === 'EINVAL' ? text : text.replace(/^(Could not open '.*'): .*$/, `$1: ${errnoMessage(error.code)}`)
 }
 
+/** A {@link ToolError} with the message alone, and the error's hint as a line of its own. */
+export function failure(thrown: unknown): ToolError {
+  if (thrown instanceof ToolError) return thrown
+  return new ToolError(messageText(thrown), 1, hintLines(thrown))
+}
+
 /** A {@link ToolError} saying `<what>: <message>`, with the error's hint as a line of its own. */
 export function failed(what: string, thrown: unknown, exitCode = 1): ToolError {
   if (thrown instanceof ToolError) return thrown
+  return new ToolError(`${what}: ${messageText(thrown)}`, exitCode, hintLines(thrown))
+}
+
+function hintLines(thrown: unknown): string[] {
   const hint = thrown instanceof BlockError ? thrown.hint : undefined
-  return new ToolError(`${what}: ${messageText(thrown)}`, exitCode, hint === undefined ? [] : hint.split('\n'))
+  return hint === undefined ? [] : hint.split('\n')
 }
 
 /** As {@link failed}, for an image that could not be created. */

@@ -3,8 +3,10 @@
 
 import { assert } from '../common/assert.js'
 import { BlockError } from '../common/error.js'
+import { pathCombine, pathHasProtocol } from '../common/filename.js'
 import { backingChainNext, filterOrCowChild } from '../io/block-node.js'
 import type { MainLoop } from './main-loop.js'
+import { exactFilename, nodeFilename } from './node-filename.js'
 import { EdgeState, NodeState } from './node-state.js'
 
 /** The nodes from `top` down, filters included, along filtered and COW links. */
@@ -39,6 +41,29 @@ export function findBase(top: NodeState): NodeState {
   let base = top
   for (let next = backingChainNext(base); next instanceof NodeState; next = backingChainNext(base)) base = next
   return base
+}
+
+/**
+ * The layer below `top` that `filename` names. A plain path is looked at from the folder of the image that has the layer for
+ * its backing file; `canonical` makes names of one file alike, as far as the host can tell.
+ */
+export function findBackingImage(
+  top: NodeState,
+  filename: string,
+  canonical: (path: string) => string = (path) => path,
+): NodeState | undefined {
+  let layer = top
+  for (let next = backingChainNext(layer); next instanceof NodeState; next = backingChainNext(layer)) {
+    if (namesFile(filename, exactFilename(layer) ?? '', nodeFilename(next), canonical)) return next
+    layer = next
+  }
+  return undefined
+}
+
+function namesFile(filename: string, from: string, name: string, canonical: (path: string) => string): boolean {
+  if (filename === name) return true
+  if (pathHasProtocol(filename) || pathHasProtocol(name)) return false
+  return canonical(pathCombine(from, filename)) === canonical(name)
 }
 
 /** The number of layers that store data, filters left out. */

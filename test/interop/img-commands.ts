@@ -1,18 +1,6 @@
 // Command lines that blockgraph-img and qemu-img are given alike. Fixtures are made anew for each.
 
-/** One command line for both tools. */
-export interface ImgCase {
-  args: readonly string[]
-  /**
-   * How standard error is compared. `same` (default): equal but for the tool's name. `until`: equal up to where the reason
-   * begins, which is the driver's. `any`: both say something.
-   */
-  err?: 'same' | 'until' | 'any'
-  /** `json`: standard output is compared as data, where the order of keys is nobody's promise. */
-  out?: 'same' | 'json'
-  /** Files whose content must be equal afterwards; allocation of ours at most that of theirs. */
-  files?: readonly string[]
-}
+import type { ImgCase } from '../support/tool-pair.js'
 
 const CREATE: ImgCase[] = [
   { args: ['create', '-f', 'raw', 'n.img', '1M'], files: ['n.img'] },

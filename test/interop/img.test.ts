@@ -17,13 +17,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { main } from '../../src/cli/img/main.js'
-import { type PeerRun, peer } from '../support/peers.js'
-import { IMG_CASES, type ImgCase } from './img-commands.js'
+import { peer } from '../support/peers.js'
+import { compareErrors, compareOutput, runOurs } from '../support/tool-pair.js'
+import { IMG_CASES } from './img-commands.js'
 
 const MiB = 1024 * 1024
 const launcher = fileURLToPath(new URL('../../bin/blockgraph-img.js', import.meta.url))
-const home = process.cwd()
 let root = ''
 
 beforeAll(() => {
@@ -31,7 +30,6 @@ beforeAll(() => {
 })
 
 afterAll(() => {
-  process.chdir(home)
   rmSync(root, { recursive: true, force: true })
 })
 
@@ -62,57 +60,6 @@ test('the launcher prints, sets the exit code and ends', () => {
   expect(bad).toMatchObject({ status: 2, stdout: '' })
   expect(bad.stderr).toMatch(/^blockgraph-img: Could not open 'nope.img': /)
 })
-
-async function runOurs(args: readonly string[], cwd: string): Promise<PeerRun> {
-  let stdout = ''
-  let stderr = ''
-  process.chdir(cwd)
-  const status = await main(args, {
-    name: 'blockgraph-img',
-    out: (text) => {
-      stdout += text
-    },
-    err: (text) => {
-      stderr += text
-    },
-  })
-  process.chdir(home)
-  return { status, stdout, stderr }
-}
-
-function compareOutput(each: ImgCase, ours: string, theirs: string): void {
-  if (each.out === 'json') expect(normalJson(ours)).toEqual(normalJson(theirs))
-  else expect(withoutTimes(ours)).toBe(withoutTimes(theirs))
-}
-
-/** Parsed, and a `json:` file name inside parsed too. */
-function normalJson(text: string): unknown {
-  return JSON.parse(text, (_key, value: unknown) =>
-    typeof value === 'string' && value.startsWith('json:') ? JSON.parse(value.slice(5)) : value,
-  )
-}
-
-function withoutTimes(text: string): string {
-  return text.replace(/completed in \d+\.\d{3} seconds/, 'completed in N seconds')
-}
-
-function compareErrors(each: ImgCase, ours: string, theirs: string): void {
-  const expected = theirs.replaceAll('qemu-img', 'blockgraph-img')
-  if (each.err === 'any') expect(ours === '').toBe(theirs === '')
-  else if (each.err === 'until') expect(withoutReason(ours)).toBe(withoutReason(expected))
-  else expect(withoutHolders(ours)).toBe(expected)
-}
-
-/** "tool: Could not open 'name'" */
-function withoutReason(text: string): string {
-  const found = /^[^\n]*?: Could not open '[^']*'/.exec(text)
-  return found === null ? `no such error: ${text}` : found[0]
-}
-
-/** We also say who holds a lock. */
-function withoutHolders(text: string): string {
-  return text.replace(/(Is another process using the image \[.*\]\?).*/, '$1')
-}
 
 function compareFiles(ours: string, theirs: string): void {
   expect(readFileSync(ours).equals(readFileSync(theirs))).toBe(true)

@@ -12,6 +12,7 @@ const NAME = 'blockgraph-img'
 const COMMANDS: Readonly<Record<string, () => Promise<ToolCommand>>> = {
   bench: async () => (await import('./bench.js')).bench,
   check: async () => (await import('./check.js')).check,
+  commit: async () => (await import('./commit.js')).commit,
   compare: async () => (await import('./compare.js')).compare,
   convert: async () => (await import('./convert.js')).convert,
   create: async () => (await import('./create.js')).create,

@@ -70,6 +70,7 @@ const FIELD_GROUPS = {
   size: [24, 32],
   l1: [36, 48],
   refcountTable: [48, 60],
+  tables: [36, 60],
   snapshots: [60, 72],
   features: [72, 96],
 } as const

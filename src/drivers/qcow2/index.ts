@@ -5,12 +5,14 @@ import type { Bytes } from '../../common/io-vector.js'
 import { BDRV_REQ_MAY_UNMAP, BDRV_REQ_WRITE_UNCHANGED, BDRV_REQ_ZERO_WRITE } from '../../common/request.js'
 import { defineDriver } from '../../global-state/driver.js'
 import type { NodeIo } from '../../io/node-io.js'
+import { changeBackingFile } from './backing-name.js'
 import { stopCleaning } from './caches.js'
 import { copyFromGuest, copyToGuest } from './copy.js'
 import { flushMetadata, settleImage } from './flush.js'
 import { looksLikeQcow2 } from './header.js'
 import { isDirty } from './header-update.js'
 import { guest, l1EntriesFor } from './layout.js'
+import { makeEmpty } from './make-empty.js'
 import { openImage } from './open.js'
 import { QCOW2_OPTIONS } from './options.js'
 import { readGuest } from './read.js'
@@ -53,6 +55,8 @@ export const qcow2Driver = defineDriver({
   },
   reopen: prepareReopen,
   hasZeroInit: (state) => backingOf(state) === undefined,
+  changeBackingFile,
+  makeEmpty,
 })
 
 function qcow2Io(state: Qcow2State): NodeIo {

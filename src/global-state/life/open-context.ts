@@ -96,7 +96,7 @@ export class OpenNodeContext implements OpenContext {
 
   async child(name: string, role: ChildRole, defaults: Record<string, unknown> = {}): Promise<EdgeState> {
     assert(this.#live, `child '${name}' asked for after open had settled`)
-    const { node, inline } = await this.#childNode(name, role, defaults)
+    const { node, inline } = await this.#openedChild(name, role, defaults)
     const { main, call } = this.#request
     try {
       const plan = new GraphPlan()
@@ -131,6 +131,21 @@ export class OpenNodeContext implements OpenContext {
   /** Ends the context. */
   close(): void {
     this.#live = false
+  }
+
+  /** A chain says which of its links does not open. */
+  async #openedChild(
+    name: string,
+    role: ChildRole,
+    defaults: Record<string, unknown>,
+  ): Promise<{ node: NodeState; inline: boolean }> {
+    try {
+      return await this.#childNode(name, role, defaults)
+    } catch (thrown) {
+      if ((role & BDRV_CHILD_COW) === 0 || !(thrown instanceof BlockError)) throw thrown
+      const { code, op, hint } = thrown
+      throw new BlockError(code, `Could not open backing file: ${thrown.message}`, { op, hint, cause: thrown })
+    }
   }
 
   async #childNode(

@@ -1,6 +1,7 @@
 // What the files of an open pass to each other: who asked, on which graph, with which settings, and how a nested definition
 // is opened.
 
+import type { BlockDriver } from '../driver.js'
 import type { BlockGraph } from '../graph.js'
 import type { MainLoop, MainLoopCall } from '../main-loop.js'
 import type { NodeState } from '../node-state.js'
@@ -14,6 +15,8 @@ export interface OpenSettings {
   /** Open for metadata only, as an inspecting tool does (`BDRV_O_NO_IO`), or with other extra flags. */
   flags?: number
   signal?: AbortSignal
+  /** The driver of the node itself, in place of the one named by its options: one that the graph need not know. */
+  driver?: BlockDriver
 }
 
 /** What a definition is opened for. */

@@ -208,6 +208,10 @@ interface ChosenDriver {
 /** Decides the driver: the one named, else the protocol a file name asks for, else (only on request) a guess. */
 async function chooseDriver(request: OpenRequest, flat: FlatOptions, inherited: number): Promise<ChosenDriver> {
   const { graph, settings } = request
+  // Settings are handed down with a request; this one is the top node's.
+  if (settings.driver !== undefined && request.depth === 0) {
+    return { driver: settings.driver, options: flat, probed: false, file: undefined }
+  }
   const named = flat.driver
   if (typeof named === 'string') {
     const driver = graph.registry.find(named)
