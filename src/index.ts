@@ -63,6 +63,7 @@ export {
   findDirtyBitmap,
   releaseDirtyBitmap,
   releaseNamedDirtyBitmaps,
+  removeDirtyBitmap,
   setBitmapBusy,
   setBitmapInconsistent,
   setBitmapPersistence,
@@ -107,6 +108,7 @@ export * from './global-state/options/option-text.js'
 export * from './global-state/options/options.js'
 export { canReplace, nodeToReplace } from './global-state/replaceable.js'
 export { SecretStore } from './global-state/secrets.js'
+export * from './global-state/snapshot.js'
 export { stateOf } from './global-state/state-of.js'
 export { setWriteThreshold, writeThreshold } from './global-state/write-threshold.js'
 // I/O from a root

@@ -2,7 +2,9 @@
 
 import type { BlockBackend } from '../global-state/backend.js'
 import type { BlockGraph } from '../global-state/graph.js'
+import type { MainLoop } from '../global-state/main-loop.js'
 import type { NodeState } from '../global-state/node-state.js'
+import type { DrainedSection } from '../io/drained.js'
 import { nodeServices } from '../platform/services.js'
 import type { SecretDefinition } from './objects.js'
 import type { Tool } from './tool.js'
@@ -66,4 +68,16 @@ export async function withSession<T>(tool: Tool, act: (session: Session) => Prom
   }
   await session.close()
   return result
+}
+
+/** Runs `act` in the main loop while nothing is in flight on `image`. */
+export function drainedOn<T>(
+  session: Session,
+  image: OpenImage,
+  act: (main: MainLoop, quiet: DrainedSection) => Promise<T>,
+): Promise<T> {
+  return session.graph.mainLoop(async (main) => {
+    const { withDrained } = await import('../io/drained.js')
+    return withDrained([image.node], (quiet) => act(main, quiet))
+  }, `changing ${image.name}`)
 }

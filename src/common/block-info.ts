@@ -38,3 +38,21 @@ export interface BlockSizes {
   phys: number
   log: number
 }
+
+/** A snapshot that an image holds inside itself. */
+export interface SnapshotInfo {
+  /** Unique in its image. */
+  id: string
+  name: string
+  /** When it was taken: seconds since 1970 and the part of a second. */
+  dateSeconds: number
+  dateNanoseconds: number
+  /** How long the guest had been running. */
+  vmClockNanoseconds: bigint
+  /** In bytes; 0 where there is no VM state. */
+  vmStateSize: number
+  /** Instructions the guest had run; undefined where they were not counted. */
+  icount: bigint | undefined
+  /** Length of the disk in bytes; undefined where the image does not say. */
+  diskSize: number | undefined
+}

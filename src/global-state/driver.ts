@@ -1,7 +1,7 @@
 // How a driver is declared: one exported value. The definition is global state; what `open` returns is its I/O half.
 
 import { assert } from '../common/assert.js'
-import type { BlockSizes } from '../common/block-info.js'
+import type { BlockSizes, SnapshotInfo } from '../common/block-info.js'
 import type { ChildRole, DriverKind } from '../common/child-role.js'
 import type { ErrnoName } from '../common/errno.js'
 import type { BlockLimits } from '../common/limits.js'
@@ -10,6 +10,7 @@ import type { PermissionPair, Permissions } from '../common/permissions.js'
 import type { RequestFlags } from '../common/request.js'
 import type { Offset } from '../common/units.js'
 import type { BlockChild, BlockDriverState } from '../io/block-node.js'
+import type { DirtyBitmap } from '../io/dirty-bitmap.js'
 import type { IoEnvironment } from '../io/environment.js'
 import type { Completion, MaybePromise, NodeIo } from '../io/node-io.js'
 import type { OptionSchema, OptionValues } from './options/option-schema.js'
@@ -99,6 +100,51 @@ export interface CreateFile {
   readonly edge: BlockChild
 }
 
+/** What a new snapshot is to say of itself. */
+export interface NewSnapshot {
+  name: string
+  /** Bytes of VM state that were stored before; 0 by default. */
+  vmStateSize?: number
+  vmClockNanoseconds?: bigint
+  /** Instructions the guest had run. Default: 0. */
+  icount?: bigint
+}
+
+/**
+ * Snapshots inside an image. Snapshots are named by their index in `list`; the node and its parents are drained, and it is
+ * writable (for `load` it is not). On failure the image shows what it showed before.
+ */
+export interface SnapshotSupport<State> {
+  /** Throws ENOTSUP where this image can hold none. */
+  refuse?(state: State): void
+  list(state: State): readonly SnapshotInfo[]
+  create(state: State, snapshot: NewSnapshot): Promise<void>
+  /** Makes the disk what it was when the snapshot was taken, its length included. */
+  apply(state: State, index: number): Promise<void>
+  delete(state: State, index: number): Promise<void>
+  /** Shows the snapshot in place of the disk until the node is closed. The length stays. */
+  load(state: State, index: number): Promise<void>
+}
+
+/**
+ * Dirty bitmaps that an image keeps. While a node is writable its persistent bitmaps are in memory and what is stored is marked
+ * as in use, so that a crash leaves no bitmap that misses a write.
+ */
+export interface BitmapSupport<State> {
+  /** Whether this image can keep bitmaps at all. */
+  supported(state: State): boolean
+  /** What is stored, for a node that was opened or activated. Marked as in use where it is writable, read-only otherwise. */
+  load(state: State): MaybePromise<readonly DirtyBitmap[]>
+  /** The node has become writable: marks what is stored as in use. */
+  markInUse(state: State): Promise<void>
+  /** Writes the persistent bitmaps of the node, which is about to be closed, inactive or read-only. */
+  store(state: State): Promise<void>
+  /** Throws, and says why, where a new bitmap could not be stored. Granularity in bytes. */
+  refuseUnstorable(state: State, name: string, granularity: number): void
+  /** Takes a bitmap out of the image, if it is stored there. */
+  remove(state: State, name: string): Promise<void>
+}
+
 /** A driver. `S` is the schema of its options, `State` what its open node keeps. */
 export interface DriverDefinition<S extends OptionSchema = OptionSchema, State = unknown> {
   readonly name: string
@@ -156,6 +202,8 @@ export interface DriverDefinition<S extends OptionSchema = OptionSchema, State =
   probeBlocksizes?(state: State): MaybePromise<BlockSizes>
   readonly createOptions?: OptionSchema
   create?(context: CreateContext, options: Record<string, unknown>): Promise<void>
+  readonly snapshots?: SnapshotSupport<State>
+  readonly bitmaps?: BitmapSupport<State>
   /** Debug points of a test driver (blkdebug). */
   readonly debug?: {
     breakpoint(state: State, event: string, tag: string): void

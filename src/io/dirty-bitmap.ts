@@ -23,6 +23,21 @@ export interface DirtyBitmap {
   successor: DirtyBitmap | undefined
 }
 
+/** A bitmap without a name; its holder puts it where it belongs. */
+export function newBitmap(bits: HBitmap, enabled: boolean): DirtyBitmap {
+  return {
+    name: undefined,
+    bits,
+    enabled,
+    busy: false,
+    readonly: false,
+    persistent: false,
+    inconsistent: false,
+    skipStore: false,
+    successor: undefined,
+  }
+}
+
 /** Records a write to the node. While a bitmap has a successor, that one records. The range lies inside the node. */
 export function markDirty(bitmap: DirtyBitmap, offset: Offset, bytes: number): void {
   const recorder = bitmap.successor ?? bitmap

@@ -10,6 +10,7 @@ export type ToolCommand = (tool: Tool, args: readonly string[]) => Promise<numbe
 const NAME = 'blockgraph-img'
 
 const COMMANDS: Readonly<Record<string, () => Promise<ToolCommand>>> = {
+  bitmap: async () => (await import('./bitmap.js')).bitmap,
   bench: async () => (await import('./bench.js')).bench,
   check: async () => (await import('./check.js')).check,
   commit: async () => (await import('./commit.js')).commit,
@@ -18,6 +19,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<ToolCommand>>> = {
   create: async () => (await import('./create.js')).create,
   info: async () => (await import('./info.js')).info,
   map: async () => (await import('./map.js')).map,
+  snapshot: async () => (await import('./snapshot.js')).snapshot,
 }
 
 /** Runs the tool with `args` (command and its arguments) and gives the exit code. */

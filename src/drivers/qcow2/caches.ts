@@ -14,13 +14,14 @@ export function createCaches(
   settings: Qcow2Settings,
   clusterSize: number,
 ): { l2Cache: MetadataCache; refcountCache: MetadataCache } {
-  const hostFor = (flag: OverlapFlag): CacheHost => ({
+  const hostFor = (...kinds: OverlapFlag[]): CacheHost => ({
     file,
     barrier: () => barrier(stateOf()),
-    beforeWrite: (offset, bytes) => refuseOverlap(stateOf(), offset, bytes, [flag]),
+    beforeWrite: (offset, bytes) => refuseOverlap(stateOf(), offset, bytes, kinds),
   })
+  // L2 tables that snapshots share change in their flags.
   return {
-    l2Cache: new MetadataCache(hostFor('active-l2'), settings.l2SliceBytes, settings.l2CacheEntries),
+    l2Cache: new MetadataCache(hostFor('active-l2', 'inactive-l2'), settings.l2SliceBytes, settings.l2CacheEntries),
     refcountCache: new MetadataCache(hostFor('refcount-block'), clusterSize, settings.refcountCacheEntries),
   }
 }

@@ -53,7 +53,8 @@ export function forgetFreed(state: Qcow2State, cluster: number, purpose: FreePur
   state.metadata.free(cluster)
   state.decompressed.clear()
   if (Math.floor(state.freeByteOffset / layout.clusterSize) === cluster) state.freeByteOffset = host(0)
-  if (purpose !== 'never') state.freed.add(cluster, settings.passDiscard[purpose])
+  if (purpose === 'never') return
+  state.freed.add(cluster, purpose === 'always' || settings.passDiscard[purpose])
 }
 
 /** Discards what is free on stable storage. Advisory: errors are passed over. */

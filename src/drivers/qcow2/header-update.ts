@@ -1,15 +1,17 @@
 // Changing the header: fields, extensions and the backing file name are written as one, into the first cluster. What changes
 // in memory changes when the write has succeeded.
 
+import { KiB } from '../../common/units.js'
 import { write } from '../../io/write.js'
 import { barrier } from './barrier.js'
 import { encodeExtensions, encodeText, type HeaderExtensions } from './extensions.js'
 import { encodedHeaderLength, encodeHeader, INCOMPATIBLE_DIRTY, type Qcow2Header } from './header.js'
-import { host, MIN_CLUSTER_BITS } from './layout.js'
+import { host } from './layout.js'
 import { refuseOverlap } from './overlap.js'
 import { imageError, type Qcow2State } from './state.js'
 
-const MIN_CLUSTER_SIZE = 2 ** MIN_CLUSTER_BITS
+/** Only larger clusters have the names of features in them. */
+const NAMELESS_CLUSTER_SIZE = 4 * KiB
 
 /** What a header update may change besides fields. */
 export interface HeaderChange {
@@ -26,8 +28,8 @@ export function encodeFirstCluster(
   room: number,
 ): Uint8Array | undefined {
   const start = encodedHeaderLength(header)
-  // The names of features are a courtesy for which the smallest clusters have no room.
-  const encoded = encodeExtensions(extensions, header.version >= 3 && room > MIN_CLUSTER_SIZE)
+  // The names of features are a courtesy for which small clusters have no room to spare.
+  const encoded = encodeExtensions(extensions, header.version >= 3 && room > NAMELESS_CLUSTER_SIZE)
   const name = backingName === undefined ? new Uint8Array(0) : encodeText(backingName)
   const end = start + encoded.byteLength
   if (end + name.byteLength > room) return undefined

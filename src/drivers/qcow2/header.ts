@@ -31,7 +31,6 @@ export const COMPRESSION_ZLIB = 0
 export const COMPRESSION_ZSTD = 1
 
 export const MAX_BACKING_NAME = 1023
-export const MAX_SNAPSHOTS = 65536
 
 /** The fields of the header, by their names in the specification. */
 export interface Qcow2Header {

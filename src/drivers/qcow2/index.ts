@@ -6,20 +6,24 @@ import { BDRV_REQ_MAY_UNMAP, BDRV_REQ_WRITE_UNCHANGED, BDRV_REQ_ZERO_WRITE } fro
 import { defineDriver } from '../../global-state/driver.js'
 import type { NodeIo } from '../../io/node-io.js'
 import { changeBackingFile } from './backing-name.js'
+import { loadBitmaps, markBitmapsInUse, refuseUnstorable, removeStoredBitmap, storeBitmaps } from './bitmaps.js'
 import { stopCleaning } from './caches.js'
 import { copyFromGuest, copyToGuest } from './copy.js'
 import { flushMetadata, settleImage } from './flush.js'
 import { looksLikeQcow2 } from './header.js'
 import { isDirty } from './header-update.js'
-import { guest, l1EntriesFor } from './layout.js'
+import { guest } from './layout.js'
 import { makeEmpty } from './make-empty.js'
 import { openImage } from './open.js'
 import { QCOW2_OPTIONS } from './options.js'
 import { readGuest } from './read.js'
 import { prepareReopen } from './reopen.js'
 import { checkImage } from './repair.js'
-import { backingOf, type Qcow2State } from './state.js'
+import { applySnapshot, loadSnapshot } from './snapshot-apply.js'
+import { createSnapshot, deleteSnapshot, listSnapshots, refuseDataFile } from './snapshots.js'
+import { backingOf, hasDataFile, type Qcow2State } from './state.js'
 import { statusOf } from './status.js'
+import { vmstateIo, vmstateOffset } from './vmstate.js'
 import { writeGuest } from './write.js'
 import { writeCompressed } from './write-compressed.js'
 import { discardGuest, zeroGuest } from './zero.js'
@@ -54,6 +58,22 @@ export const qcow2Driver = defineDriver({
     await settleImage(state)
   },
   reopen: prepareReopen,
+  snapshots: {
+    refuse: refuseDataFile,
+    list: listSnapshots,
+    create: createSnapshot,
+    apply: applySnapshot,
+    delete: deleteSnapshot,
+    load: loadSnapshot,
+  },
+  bitmaps: {
+    supported: (state) => state.header.version >= 3,
+    load: loadBitmaps,
+    markInUse: markBitmapsInUse,
+    store: storeBitmaps,
+    refuseUnstorable,
+    remove: removeStoredBitmap,
+  },
   hasZeroInit: (state) => backingOf(state) === undefined,
   changeBackingFile,
   makeEmpty,
@@ -78,9 +98,10 @@ function qcow2Io(state: Qcow2State): NodeIo {
     flushToOs: () => flushMetadata(state),
     blockStatus: (offset, bytes) => statusOf(state, guest(offset), bytes),
     check: (fix, report) => checkImage(state, fix, report),
+    ...(hasDataFile(state) ? {} : { vmstate: vmstateIo(state) }),
     info: () => ({
       clusterSize: layout.clusterSize,
-      vmStateOffset: l1EntriesFor(layout, state.header.size) * layout.l2Coverage,
+      vmStateOffset: hasDataFile(state) ? 0 : vmstateOffset(state),
       isDirty: isDirty(state),
       needsCompressedWrites: false,
     }),

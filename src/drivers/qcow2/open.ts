@@ -10,6 +10,7 @@ import type { OpenContext } from '../../global-state/driver.js'
 import type { BlockChild } from '../../io/block-node.js'
 import { read } from '../../io/read.js'
 import { AllocationsInFlight } from './allocations.js'
+import { loadBitmapDirectory } from './bitmaps.js'
 import { createCaches, startCleaning } from './caches.js'
 import { DecompressedClusters } from './decompressed-clusters.js'
 import { openEncryption } from './encryption.js'
@@ -24,7 +25,6 @@ import {
   INCOMPATIBLE_DATA_FILE,
   isExtended,
   MAX_BACKING_NAME,
-  MAX_SNAPSHOTS,
   type Qcow2Header,
 } from './header.js'
 import {
@@ -40,6 +40,7 @@ import {
 import { type Qcow2OptionValues, resolveSettings } from './options.js'
 import { MetadataMap, mapActiveTables, mapRefcountBlocks } from './overlap.js'
 import { repairOnOpen } from './repair.js'
+import { loadSnapshots, mapSnapshotTables } from './snapshot-tables.js'
 import type { Qcow2State } from './state.js'
 import { Table64 } from './table.js'
 
@@ -117,8 +118,9 @@ export async function openImage(context: OpenContext, options: Qcow2OptionValues
     allocations: new AllocationsInFlight(),
     lock: new Mutex(),
     snapshots: [],
+    loadedSnapshot: false,
     snapshotTableBytes: 0,
-    bitmaps: { consistent: false },
+    bitmaps: [],
     freed: new FreedClusters(),
     decompressed: new DecompressedClusters(),
     metadata: new MetadataMap(layout.clusterSize),
@@ -132,6 +134,9 @@ export async function openImage(context: OpenContext, options: Qcow2OptionValues
   }
   mapActiveTables(state)
   mapRefcountBlocks(state)
+  if (!checking) await loadSnapshots(state)
+  await mapSnapshotTables(state)
+  await loadBitmapDirectory(state, context)
   if (!context.readOnly && !checking) await repairOnOpen(state, (line) => context.notice(line))
   startCleaning(state)
   return state
@@ -150,12 +155,6 @@ function checkTables(header: Qcow2Header, layout: Layout, checking: boolean): vo
   const needed = l1EntriesFor(layout, header.size)
   if (needed * ENTRY_BYTES > MAX_L1_BYTES * 2 ** 10) throw tooLarge('Image is too big')
   if (header.l1Size < needed) throw invalid('L1 table is too small')
-  // A check judges the snapshot table itself.
-  if (checking) return
-  if (header.nbSnapshots > MAX_SNAPSHOTS) throw tooLarge('Snapshot table too large')
-  if (header.nbSnapshots > 0 && !isClusterAligned(layout, header.snapshotsOffset)) {
-    throw invalid('Snapshot table offset invalid')
-  }
 }
 
 /** Reads a table whose size was judged. What lies behind the end of the file is zero. */

@@ -7,6 +7,7 @@ import { markCorrupt } from './corruption.js'
 import { ENTRY_BYTES, type HostOffset } from './layout.js'
 import { OVERLAP_FLAGS, type OverlapFlag } from './overlap-flags.js'
 import type { Qcow2State } from './state.js'
+import type { Table64 } from './table.js'
 
 /** Words for a person. */
 const NAMES: Readonly<Record<OverlapFlag, string>> = {
@@ -133,6 +134,18 @@ export function mapActiveTables(state: Qcow2State): void {
   for (let index = 0; index < l1.length; index++) {
     const offset = l1.offset(index)
     if (offset > 0) metadata.add('active-l2', offset as HostOffset, layout.clusterSize)
+  }
+}
+
+/** Takes the tables that the L1 tables of snapshots name into the map. */
+export function mapInactiveTables(state: Qcow2State, tables: readonly Table64[]): void {
+  const { metadata, layout } = state
+  metadata.clear('inactive-l2')
+  for (const l1 of tables) {
+    for (let index = 0; index < l1.length; index++) {
+      const offset = l1.offset(index)
+      if (offset > 0) metadata.add('inactive-l2', offset as HostOffset, layout.clusterSize)
+    }
   }
 }
 

@@ -10,8 +10,11 @@ import type { CacheEntry } from './metadata-cache.js'
 import { readRefcount, writeRefcount } from './refcount-codec.js'
 import { imageError, type Qcow2State } from './state.js'
 
-/** Why clusters are freed: decides whether the file below is told. `never`: they were never used. */
-export type FreePurpose = 'request' | 'snapshot' | 'other' | 'never'
+/**
+ * Why clusters are freed: decides whether the file below is told. `never`: they were never used; `always`: whatever the options
+ * say.
+ */
+export type FreePurpose = 'request' | 'snapshot' | 'other' | 'always' | 'never'
 
 /** The count of a host cluster; those that no block describes are free. EIO where its block is nowhere sane. */
 export function refcountOf(state: Qcow2State, cluster: number): MaybePromise<number> {

@@ -10,7 +10,7 @@ import { INCOMPATIBLE_CORRUPT } from './header.js'
 import { type QCOW2_OPTIONS, type Qcow2Settings, resolveSettings } from './options.js'
 import type { Qcow2State } from './state.js'
 
-/** EINVAL for options that contradict each other or the image, EACCES for writing to a corrupt one. */
+/** EINVAL for options that contradict each other or the image, EACCES for writing to a corrupt one, EBUSY to a snapshot. */
 export async function prepareReopen(
   state: Qcow2State,
   context: ReopenContext<typeof QCOW2_OPTIONS>,
@@ -18,6 +18,9 @@ export async function prepareReopen(
   const { header, layout, file } = state
   if (!context.readOnly && (header.incompatibleFeatures & INCOMPATIBLE_CORRUPT) !== 0n) {
     throw new BlockError('EACCES', 'qcow2: Image is corrupt; cannot be opened read/write', { node: context.nodeName })
+  }
+  if (!context.readOnly && state.loadedSnapshot) {
+    throw new BlockError('EBUSY', 'it shows a snapshot, which is not written to', { node: context.nodeName })
   }
   checkReopenedEncryption(header, context.options['encrypt.format'], context.readOnly)
   const settings = resolveSettings(context.options, header, layout, (context.openFlags & BDRV_O_UNMAP) !== 0)

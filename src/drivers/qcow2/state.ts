@@ -9,7 +9,7 @@ import type { Compressor } from '../../common/host-services.js'
 import type { BlockChild, BlockDriverState } from '../../io/block-node.js'
 import type { IoEnvironment } from '../../io/environment.js'
 import type { AllocationsInFlight } from './allocations.js'
-import type { StoredBitmaps } from './bitmaps.js'
+import type { BitmapEntry } from './bitmap-directory.js'
 import type { DecompressedClusters } from './decompressed-clusters.js'
 import type { LuksInImage, PayloadCipher } from './encryption.js'
 import type { HeaderExtensions } from './extensions.js'
@@ -19,7 +19,7 @@ import type { HostOffset, Layout } from './layout.js'
 import type { MetadataCache } from './metadata-cache.js'
 import type { Qcow2Settings } from './options.js'
 import type { MetadataMap } from './overlap.js'
-import type { Snapshot } from './snapshots.js'
+import type { Snapshot } from './snapshot-table.js'
 import type { Table64 } from './table.js'
 
 /** An open image. */
@@ -57,8 +57,11 @@ export interface Qcow2State {
   /** Held by whoever changes metadata, as long as it may wait in between. */
   readonly lock: Mutex
 
-  readonly snapshots: Snapshot[]
-  readonly bitmaps: StoredBitmaps
+  snapshots: readonly Snapshot[]
+  /** The L1 table in memory is that of a snapshot: the image must not be written to. */
+  loadedSnapshot: boolean
+  /** The bitmap directory as it stands on disk; not read where nobody may trust it. */
+  bitmaps: readonly BitmapEntry[]
   /** Bytes of the snapshot table on disk. */
   snapshotTableBytes: number
   /** Clusters freed since tables were last written out. */

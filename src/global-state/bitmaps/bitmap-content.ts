@@ -61,7 +61,8 @@ export function mergeDirtyBitmap(
     assertOf(source.node, source.bitmap)
     checkDirtyBitmap(source.node, source.bitmap, BDRV_BITMAP_ALLOW_RO)
     if (source.bitmap.bits.length === target.bits.length) continue
-    throw new BlockError('EINVAL', 'bitmaps of nodes of different lengths cannot be merged', {
+    const sizes = `destination size is ${target.bits.length}, source size is ${source.bitmap.bits.length}`
+    throw new BlockError('EINVAL', `Bitmaps are of different sizes (${sizes}) and can't be merged`, {
       node: node.nodeName,
       op: 'bitmap',
     })

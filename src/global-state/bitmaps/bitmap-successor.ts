@@ -4,10 +4,10 @@
 import { assert } from '../../common/assert.js'
 import { HBitmap } from '../../common/hbitmap.js'
 import type { BlockDriverState } from '../../io/block-node.js'
-import type { DirtyBitmap } from '../../io/dirty-bitmap.js'
+import { type DirtyBitmap, newBitmap } from '../../io/dirty-bitmap.js'
 import { setBitmaps } from '../../io/gates.js'
 import type { MainLoop } from '../main-loop.js'
-import { assertOf, checkDirtyBitmap, newBitmap } from './bitmaps.js'
+import { assertOf, checkDirtyBitmap } from './bitmaps.js'
 
 /**
  * Freezes the bitmap and lets a successor record in its place, if the bitmap did. EBUSY, EPERM or EINVAL where it is in

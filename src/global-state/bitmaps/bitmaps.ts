@@ -7,10 +7,11 @@ import { HBitmap } from '../../common/hbitmap.js'
 import { BDRV_BITMAP_MAX_NAME_SIZE, BDRV_SECTOR_SIZE } from '../../common/limits.js'
 import { isPowerOfTwo, KiB } from '../../common/units.js'
 import type { BlockDriverState } from '../../io/block-node.js'
-import type { DirtyBitmap } from '../../io/dirty-bitmap.js'
+import { type DirtyBitmap, newBitmap } from '../../io/dirty-bitmap.js'
 import { setBitmaps } from '../../io/gates.js'
-import { nodeInfo } from '../../io/node-info.js'
+import { isWritable, nodeInfo } from '../../io/node-info.js'
 import type { MainLoop } from '../main-loop.js'
+import { refuseUnstorable, removeStored } from './stored-bitmaps.js'
 
 /** What {@link checkDirtyBitmap} refuses. */
 export const BDRV_BITMAP_BUSY = 1
@@ -59,8 +60,9 @@ export function addDirtyBitmap(
   if (node.closed) throw new BlockError('ENOMEDIUM', 'the node is closed', { node: node.nodeName, op: 'bitmap' })
   checkName(node, name, persistent)
   if (!isPowerOfTwo(granularity) || granularity < BDRV_SECTOR_SIZE || granularity > MAX_GRANULARITY) {
-    throw invalid(node, `the granularity of a bitmap is a power of two from 512 to 2^31, not ${granularity}`)
+    throw invalid(node, 'Granularity must be power of 2 and at least 512')
   }
+  if (persistent && name !== undefined) refuseUnstorable(node, name, granularity)
   const bitmap = { ...newBitmap(new HBitmap(node.state.length, granularity), !disabled), name, persistent }
   setBitmaps(node, [...node.state.bitmaps, bitmap])
   return bitmap
@@ -73,21 +75,6 @@ export async function defaultBitmapGranularity(node: BlockDriverState): Promise<
   return Math.min(Math.max(clusterSize, MIN_DEFAULT_GRANULARITY), MAX_DEFAULT_GRANULARITY)
 }
 
-/** A bitmap without a name; its holder puts it where it belongs. */
-export function newBitmap(bits: HBitmap, enabled: boolean): DirtyBitmap {
-  return {
-    name: undefined,
-    bits,
-    enabled,
-    busy: false,
-    readonly: false,
-    persistent: false,
-    inconsistent: false,
-    skipStore: false,
-    successor: undefined,
-  }
-}
-
 /** Takes a bitmap away from its node. EBUSY while it is in use. */
 export function releaseDirtyBitmap(main: MainLoop, node: BlockDriverState, bitmap: DirtyBitmap): void {
   main.check('releaseDirtyBitmap', node.state.environment)
@@ -97,6 +84,24 @@ export function releaseDirtyBitmap(main: MainLoop, node: BlockDriverState, bitma
     node,
     node.state.bitmaps.filter((other) => other !== bitmap),
   )
+}
+
+/**
+ * Takes a bitmap away from its node and, where it is stored, from the image. EBUSY while it is in use, EPERM where it is stored
+ * in an image that is read-only, and what the driver says; the bitmap stays then.
+ */
+export function removeDirtyBitmap(main: MainLoop, node: BlockDriverState, bitmap: DirtyBitmap): Promise<void> {
+  return main.call('removeDirtyBitmap', node.state.environment, async (call) => {
+    assertOf(node, bitmap)
+    checkDirtyBitmap(node, bitmap, BDRV_BITMAP_BUSY | BDRV_BITMAP_RO)
+    if (bitmap.persistent) {
+      const details = { node: node.nodeName, op: 'bitmap' }
+      if (!isWritable(node)) throw new BlockError('EPERM', 'the node does not take writes', details)
+      await removeStored(node, bitmap.name ?? '')
+      call.resumed()
+    }
+    releaseDirtyBitmap(main, node, bitmap)
+  })
 }
 
 /** Takes every named bitmap away, as when the node is closed. EBUSY, nothing changed, while one of them is in use. */
@@ -119,7 +124,7 @@ export function findDirtyBitmap(node: BlockDriverState, name: string): DirtyBitm
 export function requireDirtyBitmap(node: BlockDriverState, name: string): DirtyBitmap {
   const bitmap = findDirtyBitmap(node, name)
   if (bitmap !== undefined) return bitmap
-  throw new BlockError('ENOENT', `there is no bitmap ${quoteOutside(name)}`, { node: node.nodeName, op: 'bitmap' })
+  throw new BlockError('ENOENT', `Dirty bitmap ${quoteOutside(name)} not found`, { node: node.nodeName, op: 'bitmap' })
 }
 
 /** The bitmaps of `node` in the order they were made, anonymous ones included. */
@@ -130,17 +135,17 @@ export function dirtyBitmaps(node: BlockDriverState): readonly DirtyBitmap[] {
 /** Throws EBUSY, EPERM or EINVAL where the bitmap is in a state that `mask` (`BDRV_BITMAP_*`) names. */
 export function checkDirtyBitmap(node: BlockDriverState, bitmap: DirtyBitmap, mask = BDRV_BITMAP_DEFAULT): void {
   const details = { node: node.nodeName, op: 'bitmap' }
-  const called = `bitmap ${quoteOutside(bitmap.name ?? '')}`
+  const called = `Bitmap ${quoteOutside(bitmap.name ?? '')}`
   if ((mask & BDRV_BITMAP_BUSY) !== 0 && (bitmap.busy || bitmap.successor !== undefined)) {
-    throw new BlockError('EBUSY', `${called} is in use by another operation`, details)
+    throw new BlockError('EBUSY', `${called} is currently in use by another operation and cannot be used`, details)
   }
   if ((mask & BDRV_BITMAP_RO) !== 0 && bitmap.readonly) {
-    throw new BlockError('EPERM', `${called} is read-only`, details)
+    throw new BlockError('EPERM', `${called} is readonly and cannot be modified`, details)
   }
   if ((mask & BDRV_BITMAP_INCONSISTENT) !== 0 && bitmap.inconsistent) {
-    throw new BlockError('EINVAL', `${called} is inconsistent: a crash left it in use`, {
+    throw new BlockError('EINVAL', `${called} is inconsistent and cannot be used`, {
       ...details,
-      hint: 'remove it',
+      hint: 'Try block-dirty-bitmap-remove to delete this bitmap from disk',
     })
   }
 }
@@ -186,6 +191,7 @@ export function setBitmapPersistence(
   main.check('setBitmapPersistence', node.state.environment)
   assertOf(node, bitmap)
   if (persistent && bitmap.name === undefined) throw invalid(node, 'a bitmap without a name cannot be stored')
+  if (persistent && !bitmap.persistent) refuseUnstorable(node, bitmap.name ?? '', bitmap.bits.granularity)
   bitmap.persistent = persistent
 }
 
@@ -234,12 +240,13 @@ function checkName(node: BlockDriverState, name: string | undefined, persistent:
     if (persistent) throw invalid(node, 'a bitmap without a name cannot be stored')
     return
   }
-  if (name === '') throw invalid(node, 'the name of a bitmap is not empty')
-  if (new TextEncoder().encode(name).byteLength > BDRV_BITMAP_MAX_NAME_SIZE) {
+  if (name === '') throw invalid(node, 'Bitmap name cannot be empty')
+  // Of a persistent one the image says how long it may be.
+  if (!persistent && new TextEncoder().encode(name).byteLength > BDRV_BITMAP_MAX_NAME_SIZE) {
     throw invalid(node, `the name of a bitmap has at most ${BDRV_BITMAP_MAX_NAME_SIZE} bytes`)
   }
   if (findDirtyBitmap(node, name) !== undefined) {
-    throw new BlockError('EEXIST', `there is a bitmap ${quoteOutside(name)} already`, {
+    throw new BlockError('EEXIST', `Bitmap already exists: ${name}`, {
       node: node.nodeName,
       op: 'bitmap',
     })

@@ -7,6 +7,7 @@ import { BLK_PERM_WRITE, BLK_PERM_WRITE_UNCHANGED } from '../../common/permissio
 import { drainedNodes } from '../../io/drained.js'
 import { flushNode } from '../../io/flush.js'
 import { refreshLength } from '../../io/truncate.js'
+import { forgetStored, loadStored, storeAll } from '../bitmaps/stored-bitmaps.js'
 import { applyPlan } from '../edit/apply-plan.js'
 import { cumulative } from '../edit/permission-update.js'
 import { GraphPlan } from '../edit/plan.js'
@@ -59,6 +60,7 @@ async function activateOne(call: MainLoopCall, node: NodeState, takingBack = fal
   try {
     await node.definition.activate?.(node.driverState)
     await refreshLength(node)
+    await loadStored(node)
   } catch (thrown) {
     await setInactive(call, node, true, 'activate', true)
     throw toBlockError(thrown, { node: node.nodeName, op: 'activate' })
@@ -73,12 +75,15 @@ async function inactivateOne(call: MainLoopCall, node: NodeState): Promise<void>
     })
   }
   if (!node.readOnly) await flushNode(node)
+  await storeAll(node)
+  forgetStored(node)
   await node.definition.inactivate?.(node.driverState)
   try {
     await setInactive(call, node, true, 'inactivate')
   } catch (thrown) {
     // The driver has let go already, so it takes the image up again.
     await node.definition.activate?.(node.driverState)
+    await loadStored(node)
     throw thrown
   }
 }

@@ -5,6 +5,7 @@ import { assert } from '../../common/assert.js'
 import { BlockError } from '../../common/error.js'
 import { drained, endQuiesce } from '../../io/drained.js'
 import { flushNode } from '../../io/flush.js'
+import { storeAll } from '../bitmaps/stored-bitmaps.js'
 import { applyPlan } from '../edit/apply-plan.js'
 import { GraphPlan } from '../edit/plan.js'
 import type { MainLoop, MainLoopCall } from '../main-loop.js'
@@ -89,6 +90,7 @@ async function closeOne(main: MainLoop, node: NodeState, call: MainLoopCall, err
   const quiet = await drained(node)
   try {
     if (node.opened && !node.readOnly && !node.inactive) await attempt(() => flushNode(node))
+    if (node.opened) await attempt(() => storeAll(node))
     if (node.opened) await attempt(() => node.definition.close?.(node.driverState))
     node.closed = true
     const children = node.children.map((edge) => edge.node)

@@ -8,6 +8,7 @@ import { pathHasProtocol } from '../../common/filename.js'
 import { MAX_LENGTH } from '../../common/limits.js'
 import { BDRV_O_PROTOCOL } from '../../common/open-flags.js'
 import { recomputeGates } from '../../io/gates.js'
+import { loadStored } from '../bitmaps/stored-bitmaps.js'
 import { fitDrainAll } from '../drain-all.js'
 import type { BlockDriver } from '../driver.js'
 import { applyPlan } from '../edit/apply-plan.js'
@@ -151,6 +152,8 @@ async function openDriver(
   }
   call.resumed()
   refuseAborted(request)
+  // Last, since it marks the stored ones as in use: an open that fails leaves them as they were.
+  await loadStored(node)
 }
 
 function refuseAborted(request: OpenRequest): void {

@@ -8,6 +8,7 @@ import { type DrainedSection, drainedNodes } from '../../io/drained.js'
 import { flushNode } from '../../io/flush.js'
 import { recomputeGates } from '../../io/gates.js'
 import { refreshLength } from '../../io/truncate.js'
+import { freezeStored, storeAll, thawStored } from '../bitmaps/stored-bitmaps.js'
 import type { PreparedChange } from '../driver.js'
 import { applyPlan } from '../edit/apply-plan.js'
 import { computeLimits } from '../edit/limits.js'
@@ -39,10 +40,17 @@ export function reopenNodes(main: MainLoop, quiet: DrainedSection, requests: rea
     )
     const former = queue.flatMap((entry) => entry.links.map((link) => link.edge?.node))
     try {
+      await storeBitmaps(queue)
       for (const { node } of queue) if (!node.readOnly && !node.inactive) await flushNode(node)
       const plan = new GraphPlan()
       for (const entry of queue) planEntry(plan, entry)
-      await applyPlan(call, plan, section, 'reopen')
+      try {
+        await applyPlan(call, plan, section, 'reopen')
+      } catch (thrown) {
+        for (const { node } of queue) if (!node.readOnly) await thaw(node)
+        throw thrown
+      }
+      await changeBitmaps(queue)
       for (const entry of [...queue].reverse()) await refreshNode(entry)
     } finally {
       section.end()
@@ -59,6 +67,29 @@ export function reopenReadOnly(
   readOnly: boolean,
 ): Promise<void> {
   return reopenNodes(main, quiet, [{ node, options: { 'read-only': readOnly }, keepOld: true }])
+}
+
+/** What becomes read-only stores its bitmaps as long as it can write. */
+async function storeBitmaps(queue: readonly ReopenEntry[]): Promise<void> {
+  for (const { node, readOnly } of queue) if (readOnly) await storeAll(node)
+}
+
+/** Bitmaps of nodes that are read-only now are stored and frozen; those of nodes that are writable now record again. */
+async function changeBitmaps(queue: readonly ReopenEntry[]): Promise<void> {
+  for (const { node, readOnly } of queue) {
+    if (readOnly) freezeStored(node)
+    else await thaw(node)
+  }
+}
+
+/** The reopen is done, or undone, by now: what fails here is reported, and the bitmaps go on to forbid writes. */
+async function thaw(node: NodeState): Promise<void> {
+  try {
+    await thawStored(node)
+  } catch (thrown) {
+    freezeStored(node)
+    reportBackground(node, thrown)
+  }
 }
 
 /**

@@ -3,7 +3,6 @@ import fc from 'fast-check'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { HBitmap } from '../../../src/common/hbitmap.js'
 import { GiB } from '../../../src/common/units.js'
-import { newBitmap } from '../../../src/global-state/bitmaps/bitmaps.js'
 import {
   type DescribableBackend,
   type DescribableEdge,
@@ -12,6 +11,7 @@ import {
   type GraphDescription,
 } from '../../../src/global-state/describe-graph.js'
 import { graphToDot, graphToMermaid } from '../../../src/global-state/graph-picture.js'
+import { newBitmap } from '../../../src/io/dirty-bitmap.js'
 
 interface StubNode extends DescribableNode {
   children: DescribableEdge[]

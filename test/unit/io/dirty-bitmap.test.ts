@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest'
 import { HBitmap } from '../../../src/common/hbitmap.js'
-import { newBitmap } from '../../../src/global-state/bitmaps/bitmaps.js'
 import {
   dirtyAreas,
   dirtyBitmapInfo,
   dirtyBytes,
   isDirty,
   markDirty,
+  newBitmap,
   resetDirtyRange,
   setDirtyRange,
   truncateBitmaps,

@@ -41,6 +41,8 @@ export async function rewriteSnapshots(
   await flush(state.file)
   const old = header.snapshotsOffset
   state.header = { ...header, nbSnapshots: snapshots.length, snapshotsOffset: offset }
+  state.snapshots = snapshots
+  state.snapshotTableBytes = table.byteLength
   if (!sound || bytes === 0) return
   await freeClusters(state, old, bytes, 'other')
   await settleMetadata(state)
