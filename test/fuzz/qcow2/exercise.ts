@@ -1,5 +1,6 @@
 // Everything a program may do to an image, to one that may be damaged: each step ends in success or in a BlockError, soon.
 
+import { BDRV_FIX_ERRORS, BDRV_FIX_LEAKS } from '../../../src/common/block-info.js'
 import { BlockError } from '../../../src/common/error.js'
 import type { HostServices } from '../../../src/common/host-services.js'
 import { BDRV_O_CHECK } from '../../../src/common/open-flags.js'
@@ -44,6 +45,7 @@ export const WAYS: readonly Way[] = [
   { writable: true, check: false },
   { writable: true, check: false },
   { writable: false, check: true },
+  { writable: true, check: true },
 ]
 
 /** Opens `bytes`, with a disk in memory as the child called `child`, and uses it. */
@@ -90,6 +92,10 @@ export async function exercise(
       await step('info', () => nodeInfo(node))
       await step('specific info', () => nodeSpecificInfo(node))
       await step('check', () => node.io.check?.(0, () => {}))
+      if (way.check && way.writable) {
+        await step('repair', () => node.io.check?.(BDRV_FIX_LEAKS | BDRV_FIX_ERRORS, () => {}))
+        await step('check after repair', () => node.io.check?.(0, () => {}))
+      }
       if (!way.check) {
         await useContent(backend, node, step)
         if (way.writable) await changeContent(backend, step)

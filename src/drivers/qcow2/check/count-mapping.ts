@@ -24,6 +24,7 @@ export function wideOffset(high: number, low: number): number {
 
 /** Counts an L1 table and all below it. `active`: it is the one the guest sees, of which fragmentation is told. */
 export async function countMapping(run: CheckRun, offset: number, entries: number, active: boolean): Promise<void> {
+  if (entries === 0) return
   countRegion(run, offset, entries * ENTRY_BYTES)
   const l1 = await readTable(run, offset, entries)
   for (let index = 0; index < l1.length; index++) {

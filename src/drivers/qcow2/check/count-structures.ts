@@ -2,7 +2,7 @@
 // table, stored bitmaps, and last the refcount blocks, which have to be where nothing else is.
 
 import { BlockError } from '../../../common/error.js'
-import { offsetFromHalves } from '../../../common/units.js'
+import { MiB, offsetFromHalves } from '../../../common/units.js'
 import { AUTOCLEAR_BITMAPS, CRYPT_LUKS } from '../header.js'
 import { ENTRY_BYTES } from '../layout.js'
 import { OFFSET_LOW_MASK, Table64 } from '../table.js'
@@ -11,6 +11,7 @@ import { countMapping, MAX_L1_ENTRIES, wideOffset } from './count-mapping.js'
 import { countRegion, doubtRegion, hex } from './count-region.js'
 
 const DIRECTORY_ENTRY_BYTES = 24
+const MAX_DIRECTORY_BYTES = 64 * MiB
 
 /** Counts everything but refcount blocks. */
 export async function countStructures(run: CheckRun): Promise<void> {
@@ -47,6 +48,7 @@ async function countBitmaps(run: CheckRun): Promise<void> {
   const { bitmaps } = extensions
   if (bitmaps === undefined || (header.autoclearFeatures & AUTOCLEAR_BITMAPS) === 0n) return
   const { directoryOffset, directorySize, count } = bitmaps
+  if (directorySize > MAX_DIRECTORY_BYTES) throw brokenDirectory()
   countRegion(run, directoryOffset, directorySize)
   const directory = await readFileAt(run.image, directoryOffset, directorySize)
   const view = new DataView(directory.buffer)

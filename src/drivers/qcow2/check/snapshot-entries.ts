@@ -1,10 +1,14 @@
 // The snapshot table as a check reads it: entry by entry, and in a repair without what exceeds the limits.
 
 import { BlockError, toBlockError } from '../../../common/error.js'
+import { nodeLength } from '../../../io/node-info.js'
 import type { SnapshotEntry } from '../snapshot-table.js'
 import { MAX_SNAPSHOT_EXTRA, MAX_SNAPSHOTS, REQUIRED_SNAPSHOT_EXTRA, readSnapshotTable } from '../snapshot-table.js'
 import { type CheckedImage, readFileAt } from './check-run.js'
 import type { Findings } from './findings.js'
+
+/** Bytes of an entry that has neither extra data nor a name. */
+const LEAST_ENTRY_BYTES = 40
 
 /** The entries of a table, and whether it has to be written anew. */
 export interface CheckedSnapshots {
@@ -19,7 +23,7 @@ export async function checkSnapshotEntries(image: CheckedImage, findings: Findin
   const { header, layout } = image
   const { nbSnapshots, snapshotsOffset } = header
   const trim = findings.fixesErrors
-  const surplus = Math.max(0, nbSnapshots - MAX_SNAPSHOTS)
+  const surplus = nbSnapshots - Math.min(nbSnapshots, trim ? entriesInFile(image) : MAX_SNAPSHOTS)
   if (surplus > 0) {
     if (!trim) {
       findings.say('ERROR snapshot table too large')
@@ -32,7 +36,7 @@ export async function checkSnapshotEntries(image: CheckedImage, findings: Findin
     findings.say('ERROR snapshot table offset invalid')
     throw new BlockError('EINVAL', 'snapshot table offset invalid')
   }
-  const table = await readTable(image, findings, trim)
+  const table = await readTable(image, findings, nbSnapshots - surplus)
   let changed = surplus > 0
   for (const [index, { extraBytes }] of table.entries.entries()) {
     if (extraBytes <= MAX_SNAPSHOT_EXTRA) continue
@@ -42,11 +46,11 @@ export async function checkSnapshotEntries(image: CheckedImage, findings: Findin
     findings.counts.corruptionsFixed++
     changed = true
   }
-  if (table.dropped > surplus) {
-    findings.say(`Discarding ${table.dropped - surplus} overhanging snapshots (snapshot table is too big)`)
+  if (table.dropped > 0) {
+    findings.say(`Discarding ${table.dropped} overhanging snapshots (snapshot table is too big)`)
     changed = true
   }
-  findings.counts.corruptionsFixed += table.dropped
+  findings.counts.corruptionsFixed += surplus + table.dropped
   for (const [index, { extraBytes }] of table.entries.entries()) {
     if (header.version < 3 || extraBytes >= REQUIRED_SNAPSHOT_EXTRA) continue
     findings.damage(trim, `snapshot table entry ${index} is incomplete`)
@@ -55,13 +59,19 @@ export async function checkSnapshotEntries(image: CheckedImage, findings: Findin
   return { entries: table.entries, bytes: table.bytes, changed }
 }
 
-async function readTable(image: CheckedImage, findings: Findings, trim: boolean) {
-  const { nbSnapshots, snapshotsOffset } = image.header
+/** The most entries of which something can stand in the file: what a repair keeps. */
+function entriesInFile(image: CheckedImage): number {
+  const bytes = Math.max(0, nodeLength(image.file.node) - image.header.snapshotsOffset)
+  return Math.min(MAX_SNAPSHOTS, Math.ceil(bytes / LEAST_ENTRY_BYTES))
+}
+
+async function readTable(image: CheckedImage, findings: Findings, count: number) {
+  const { snapshotsOffset } = image.header
   try {
     return await readSnapshotTable(
       (position, bytes) => readFileAt(image, snapshotsOffset + position, bytes),
-      nbSnapshots,
-      trim,
+      count,
+      findings.fixesErrors,
     )
   } catch (thrown) {
     const error = toBlockError(thrown)
