@@ -30,7 +30,8 @@ export async function copyAround(
   const { validStart, validEnd } = piece.allocation
   const ends = [
     { from: validStart, to: offset },
-    { from: guest(offset + bytes), to: validEnd },
+    // A data file of its own never gets longer than the disk.
+    { from: guest(offset + bytes), to: hasDataFile(state) ? Math.min(validEnd, state.header.size) : validEnd },
   ]
   const [head, tail] = await settleAll(ends, async ({ from, to }) => {
     const length = Math.max(to - from, 0)

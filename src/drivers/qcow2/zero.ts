@@ -35,11 +35,16 @@ export async function zeroGuest(
   const { subclusterSize } = state.layout
   const end = offset + bytes
   const start = guest(offset - (offset % subclusterSize))
-  const stop = guest(Math.ceil(end / subclusterSize) * subclusterSize)
+  // What lies behind the end of the disk in its last cluster is nobody's.
+  const stop =
+    end === state.header.size
+      ? clusterEnd(state.layout, guest(end))
+      : guest(Math.ceil(end / subclusterSize) * subclusterSize)
   const old = state.header.version < 3
   if (old && backingOf(state) !== undefined) throw unsupported(state, 'version 2 images have no zero clusters')
-  if (start < offset || (stop > end && end < state.header.size)) {
-    if (!(await restReadsZero(state, start, offset, guest(end), stop))) throw unsupported(state, 'not whole clusters')
+  const beyond = end === state.header.size ? guest(end) : stop
+  if (start < offset || beyond > end) {
+    if (!(await restReadsZero(state, start, offset, guest(end), beyond))) throw unsupported(state, 'not whole clusters')
   }
   if (old) await discardClusters(state, start, stop, 'zero', 'request')
   else await zeroClusters(state, start, stop, flags)
@@ -67,34 +72,49 @@ export async function zeroClusters(
   stop: GuestOffset,
   flags: RequestFlags,
 ): Promise<void> {
-  const { clusterSize } = state.layout
   if ((state.header.autoclearFeatures & AUTOCLEAR_DATA_FILE_RAW) !== 0n && hasDataFile(state)) {
     const length = Math.min(stop, state.dataFile.node.state.length) - start
     if (length > 0) await writeZeroes(state.dataFile, start, length, flags)
   }
-  await overSlices(state, start, stop, async (at, until) => {
-    const slice = await writableSlice(state, at)
-    const changed: ClusterEntry[] = []
-    try {
-      let index = slice.index
-      for (let from = at as number; from < until; index++) {
-        const cluster = clusterStart(state.layout, guest(from))
-        const to = Math.min(until, cluster + clusterSize)
-        const before = entryAt(state.layout, slice, index)
-        const after = zeroedEntry(state, before, from - cluster, to - cluster, flags)
-        from = to
-        if (sameEntry(before, after)) continue
-        changed.push(before)
-        await declareOrder(state)
-        putEntry(state.layout, slice, index, after)
-        state.l2Cache.markDirty(slice.entry)
-        if (!namesHost(state, before) || placeOf(state, after) === placeOf(state, before)) changed.pop()
-      }
-    } finally {
-      state.l2Cache.release(slice.entry)
+  await overSlices(state, start, stop, (at, until) =>
+    changeEntries(state, at, until, 'request', (before, from, to) => zeroedEntry(state, before, from, to, flags)),
+  )
+}
+
+/**
+ * Changes the entries of a range inside one slice to what `after` makes of them; it is told which bytes of the cluster the range
+ * covers. Nothing is changed where it throws. What the entries no longer name is freed.
+ */
+async function changeEntries(
+  state: Qcow2State,
+  start: GuestOffset,
+  stop: GuestOffset,
+  purpose: FreePurpose,
+  after: (before: ClusterEntry, from: number, to: number) => ClusterEntry,
+): Promise<void> {
+  const { layout, l2Cache } = state
+  const slice = await writableSlice(state, start)
+  const changes: { index: number; before: ClusterEntry; after: ClusterEntry }[] = []
+  try {
+    for (let at = start as number, { index } = slice; at < stop; index++) {
+      const cluster = clusterStart(layout, guest(at))
+      const end = Math.min(stop, cluster + layout.clusterSize)
+      const before = entryAt(layout, slice, index)
+      const wanted = after(before, at - cluster, end - cluster)
+      if (!sameEntry(before, wanted)) changes.push({ index, before, after: wanted })
+      at = end
     }
-    await freeAll(state, changed, 'request')
-  })
+    if (changes.length === 0) return
+    await declareOrder(state)
+    for (const change of changes) putEntry(layout, slice, change.index, change.after)
+    l2Cache.markDirty(slice.entry)
+  } finally {
+    l2Cache.release(slice.entry)
+  }
+  for (const { before, after: now } of changes) {
+    if (!namesHost(state, before) || placeOf(state, now) === placeOf(state, before)) continue
+    await freeEntry(state, before.high, before.low, purpose)
+  }
 }
 
 /** Whatever the image does with the entries from now on, counts that rise were there first. */
@@ -162,27 +182,9 @@ export async function discardClusters(
   mode: DiscardMode,
   purpose: FreePurpose,
 ): Promise<void> {
-  const { layout } = state
   await overSlices(state, start, stop, async (at, until) => {
-    const slice = await writableSlice(state, at)
-    const changed: ClusterEntry[] = []
-    try {
-      let index = slice.index
-      for (let from = at as number; from < until; from += layout.clusterSize, index++) {
-        const before = entryAt(layout, slice, index)
-        const after = discardedEntry(state, before, mode)
-        if (sameEntry(before, after)) continue
-        await declareOrder(state)
-        putEntry(layout, slice, index, after)
-        state.l2Cache.markDirty(slice.entry)
-        if (!namesHost(state, before)) continue
-        if (placeOf(state, after) !== placeOf(state, before)) changed.push(before)
-      }
-    } finally {
-      state.l2Cache.release(slice.entry)
-    }
+    await changeEntries(state, at, until, purpose, (before) => discardedEntry(state, before, mode))
     if (hasDataFile(state)) await discardData(state, at, until)
-    await freeAll(state, changed, purpose)
   })
 }
 
@@ -203,10 +205,6 @@ async function discardData(state: Qcow2State, start: GuestOffset, stop: GuestOff
   if (!state.settings.passDiscard.request) return
   const length = Math.min(stop, state.dataFile.node.state.length) - start
   if (length > 0) await discard(state.dataFile, start, length)
-}
-
-async function freeAll(state: Qcow2State, entries: readonly ClusterEntry[], purpose: FreePurpose): Promise<void> {
-  for (const { high, low } of entries) await freeEntry(state, high, low, purpose)
 }
 
 /** Runs `act` under the lock for each part of a range that one slice maps, once no allocation is on its way there. */
