@@ -35,14 +35,13 @@ export async function zeroGuest(
   const { subclusterSize } = state.layout
   const end = offset + bytes
   const start = guest(offset - (offset % subclusterSize))
-  // What lies behind the end of the disk in its last cluster is nobody's.
-  const stop =
-    end === state.header.size
-      ? clusterEnd(state.layout, guest(end))
-      : guest(Math.ceil(end / subclusterSize) * subclusterSize)
+  const atEnd = end === state.header.size
+  // What lies behind the end of the disk is nobody's: a last cluster that is zeroed from its start on is zeroed whole.
+  const whole = atEnd && clusterStart(state.layout, guest(end - 1)) >= start
+  const stop = whole ? clusterEnd(state.layout, guest(end)) : guest(Math.ceil(end / subclusterSize) * subclusterSize)
   const old = state.header.version < 3
   if (old && backingOf(state) !== undefined) throw unsupported(state, 'version 2 images have no zero clusters')
-  const beyond = end === state.header.size ? guest(end) : stop
+  const beyond = atEnd ? guest(end) : stop
   if (start < offset || beyond > end) {
     if (!(await restReadsZero(state, start, offset, guest(end), beyond))) throw unsupported(state, 'not whole clusters')
   }
