@@ -96,6 +96,17 @@ export function handOverImageLocks(locks: ImageLocks, fd: number): void {
   }
 }
 
+/**
+ * Lets go of everything a descriptor holds that is about to be closed. Closing takes its time, and until then its locks
+ * would stand in the way of the one that took over.
+ */
+export function dropImageLocks(locks: ImageLocks, fd: number): void {
+  for (const bit of BITS) {
+    release(locks, fd, RAW_LOCK_PERM_BASE + bit)
+    release(locks, fd, RAW_LOCK_SHARED_BASE + bit)
+  }
+}
+
 function handOverByte(locks: ImageLocks, fd: number, byte: number, held: boolean): boolean {
   if (!held) {
     release(locks, fd, byte)

@@ -7,7 +7,7 @@ import type { PreparedChange, ReopenContext } from '../../global-state/driver.js
 import { background } from '../../io/background.js'
 import { Descriptor } from './descriptor.js'
 import { openHostPath } from './host-open.js'
-import { handOverImageLocks, mirrorImageLocks } from './image-locks.js'
+import { dropImageLocks, handOverImageLocks, mirrorImageLocks } from './image-locks.js'
 import { cachedReadsFor, directAlignment } from './open.js'
 import type { OpenFile } from './open-file.js'
 import type { FileOptions, fileOptions } from './options.js'
@@ -35,10 +35,16 @@ export async function prepareFileReopen(
         file.requestAlignment = alignment.request
         file.memoryAlignment = alignment.memory
         file.cachedReads = cachedReadsFor(file.native, direct, file.aio)
-        if (file.locks !== undefined) handOverImageLocks(file.locks, fd)
+        if (file.locks !== undefined) {
+          handOverImageLocks(file.locks, fd)
+          dropImageLocks(file.locks, old.number)
+        }
         background(context.node, old.close())
       },
-      abort: () => background(context.node, descriptor.close()),
+      abort() {
+        if (file.locks !== undefined) dropImageLocks(file.locks, fd)
+        background(context.node, descriptor.close())
+      },
     }
   } catch (thrown) {
     await descriptor.close()

@@ -124,24 +124,44 @@ describe.skipIf(native === undefined)('image locks', () => {
     closeSync(other)
   })
 
-  it('carries the locks over to the descriptor of a reopen', async () => {
-    const disk = await openImage({ readOnly: true })
-    await take(disk, BLK_PERM_CONSISTENT_READ, NO_WRITERS)
+  function reopen(disk: Opened, readOnly: boolean) {
     const options = { filename: path, locking: 'auto', aio: 'auto', native: true, 'host-device': false } as const
-    const context = {
+    return disk.driver.reopen?.(disk.state, {
       nodeName: 'disk',
       node: {} as never,
       options,
       oldOptions: options,
-      openFlags: BDRV_O_RDWR,
-      readOnly: false,
-    }
+      openFlags: readOnly ? 0 : BDRV_O_RDWR,
+      readOnly,
+    })
+  }
+
+  it('carries the locks over to the descriptor of a reopen', async () => {
+    const disk = await openImage({ readOnly: true })
+    await take(disk, BLK_PERM_CONSISTENT_READ, NO_WRITERS)
     await check(disk, READ_WRITE, NO_WRITERS)
-    const change = await disk.driver.reopen?.(disk.state, context)
+    const change = await reopen(disk, false)
     change?.commit()
     set(disk, READ_WRITE, NO_WRITERS)
     expect(disk.state.writable).toBe(true)
     expect(locked(disk)).toEqual([100, 101, 201, 203])
+  })
+
+  it('leaves nothing on the descriptor that a reopen has replaced, or made in vain', async () => {
+    const disk = await openImage()
+    await take(disk, READ_WRITE, NO_WRITERS)
+    // A call under way keeps it open.
+    const { descriptor } = disk.state
+    const old = descriptor.enter()
+    const vain = await reopen(disk, true)
+    vain?.abort()
+    const change = await reopen(disk, true)
+    change?.commit()
+    expect(lockedBytes(old)).toEqual([])
+    set(disk, BLK_PERM_CONSISTENT_READ, NO_WRITERS)
+    await take(disk, BLK_PERM_CONSISTENT_READ, NO_WRITERS)
+    await check(disk, READ_WRITE, NO_WRITERS)
+    descriptor.leave()
   })
 
   it('is off where that is asked for', async () => {
