@@ -39,9 +39,19 @@ export function formatSize(bytes: number): string {
   return `${threeDigits(value)} ${UNITS[unit]}B`
 }
 
+/** As `%.<digits>f` prints a number: what lies in the middle between two texts goes to the even one. */
+export function fixedText(value: number, digits: number): string {
+  const text = value.toFixed(digits)
+  // Binary fractions that lie in the middle are odd multiples of this, and `toFixed` takes the greater text.
+  const halves = value * 2 ** (digits + 1)
+  const isOdd = '13579'.includes(text.at(-1) ?? '')
+  return halves % 2 === 1 && isOdd ? (value - 10 ** -(digits + 1)).toFixed(digits) : text
+}
+
 /** As `%.3g` prints: no trailing zeros, an exponent where the rounded number has more than three digits. */
 function threeDigits(value: number): string {
-  const rounded = Number(value.toPrecision(3))
+  const digits = value >= 100 ? 0 : value >= 10 ? 1 : value >= 1 ? 2 : 3
+  const rounded = Number(fixedText(value, digits))
   if (rounded < 1000) return String(rounded)
   const [mantissa = '', exponent = ''] = rounded.toExponential().split('e+')
   return `${mantissa}e+${exponent.padStart(2, '0')}`

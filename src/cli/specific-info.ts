@@ -4,8 +4,19 @@ import { printable } from './tool.js'
 
 const INDENT = '    '
 
+/**
+ * The text of what a driver says of its format: a heading, and a line for each fact. Facts are what they are, or stand under
+ * `data` beside the `type` of the format, as management interfaces have them.
+ */
+export function specificInfoText(facts: Readonly<Record<string, unknown>>): string {
+  const { type, data } = facts
+  const named = typeof type === 'string' && typeof data === 'object' && data !== null
+  const lines = specificInfoLines(named ? (data as Record<string, unknown>) : facts, 1)
+  return ['Format specific information:', ...lines, ''].join('\n')
+}
+
 /** The lines of `facts`, without line feeds. `-` in names is shown as a space, items of lists as `[0]`, `[1]`, ... */
-export function specificInfoLines(facts: Readonly<Record<string, unknown>>, depth = 1): string[] {
+function specificInfoLines(facts: Readonly<Record<string, unknown>>, depth: number): string[] {
   return Object.entries(facts).flatMap(([name, value]) => linesOf(name.replaceAll('-', ' '), value, depth))
 }
 

@@ -1,5 +1,6 @@
 // Command lines that blockgraph-io and qemu-io are given alike, and the files they are run on.
 
+import type { IoCase } from './io-pair.js'
 import { IO_SINGLE_COMMANDS } from './io-single-commands.js'
 
 /** The files that every run finds, by name. */
@@ -11,20 +12,6 @@ export function ioFixtures(): Record<string, Buffer> {
     'zero.img': Buffer.alloc(0),
     'sparse.img': Buffer.alloc(1048576),
   }
-}
-
-/** One run of both tools. */
-export interface IoCase {
-  /** The command line, but for the commands. */
-  args: readonly string[]
-  /** Each given by `-c`. */
-  commands?: readonly string[]
-  /** Standard input. */
-  input?: string
-  /** How standard output is compared: `same` (default), `sorted` by lines, or not at all. */
-  out?: 'same' | 'sorted' | 'any'
-  /** How standard error is compared: `same` (default); `until` the reason begins, which is the driver's; or not at all. */
-  err?: 'same' | 'until' | 'any'
 }
 
 const RAW = ['-f', 'raw', 'p.img']

@@ -1,5 +1,6 @@
 // How results are printed: sizes, the time a request took, and the content of a buffer.
 
+import { fixedText } from '../sizes.js'
 import type { Tool } from '../tool.js'
 
 const UNITS = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB', 'EiB']
@@ -12,7 +13,7 @@ export function sizeText(value: number): string {
     scaled /= 1024
     unit += 1
   }
-  const text = scaled.toFixed(unit === 0 ? 6 : 3)
+  const text = fixedText(scaled, unit === 0 ? 6 : 3)
   const zeroes = text.indexOf('.000')
   return `${zeroes < 0 ? text : text.slice(0, zeroes)} ${UNITS[unit]}`
 }
@@ -33,13 +34,13 @@ export function reportTransfer(tool: Tool, { done, offset, bytes, seconds }: Tra
   const rate = bytes / elapsed
   const operations = 1 / elapsed
   if (forMachines) {
-    tool.out(`${bytes},1,${longTime(seconds)},${rate.toFixed(3)},${operations.toFixed(3)}\n`)
+    tool.out(`${bytes},1,${longTime(seconds)},${fixedText(rate, 3)},${fixedText(operations, 3)}\n`)
     return
   }
   const time = seconds < 1 ? `${twoDigits(0)}.${hundredths(seconds)} sec` : longTime(seconds)
   tool.out(
     `${done} ${bytes}/${bytes} bytes at offset ${exact(offset)}\n` +
-      `${sizeText(bytes)}, 1 ops; ${time} (${sizeText(rate)}/sec and ${operations.toFixed(4)} ops/sec)\n`,
+      `${sizeText(bytes)}, 1 ops; ${time} (${sizeText(rate)}/sec and ${fixedText(operations, 4)} ops/sec)\n`,
   )
 }
 

@@ -2,7 +2,12 @@
 // what the driver offers; each offer stands in a file of its own.
 
 import type { Bytes } from '../../common/io-vector.js'
-import { BDRV_REQ_MAY_UNMAP, BDRV_REQ_WRITE_UNCHANGED, BDRV_REQ_ZERO_WRITE } from '../../common/request.js'
+import {
+  BDRV_REQ_MAY_UNMAP,
+  BDRV_REQ_NO_FALLBACK,
+  BDRV_REQ_WRITE_UNCHANGED,
+  BDRV_REQ_ZERO_WRITE,
+} from '../../common/request.js'
 import { defineDriver } from '../../global-state/driver.js'
 import type { NodeIo } from '../../io/node-io.js'
 import { changeBackingFile } from './backing-name.js'
@@ -44,7 +49,8 @@ export const qcow2Driver = defineDriver({
       io: qcow2Io(state),
       state,
       writeFlags: BDRV_REQ_WRITE_UNCHANGED,
-      zeroFlags: BDRV_REQ_MAY_UNMAP | BDRV_REQ_WRITE_UNCHANGED,
+      // Zeroing is a matter of tables alone, but in version 2, which cannot always do it.
+      zeroFlags: BDRV_REQ_MAY_UNMAP | BDRV_REQ_WRITE_UNCHANGED | (state.header.version < 3 ? 0 : BDRV_REQ_NO_FALLBACK),
       truncateFlags: BDRV_REQ_ZERO_WRITE,
       limits: {
         requestAlignment: state.cipher?.sectorSize ?? 1,

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { specificInfoLines } from '../../../src/cli/specific-info.js'
+import { specificInfoText } from '../../../src/cli/specific-info.js'
 
 test('facts are lines, what is nested is indented, and nothing drives the terminal', () => {
   const facts = {
@@ -10,7 +10,8 @@ test('facts are lines, what is nested is indented, and nothing drives the termin
     missing: undefined,
     'refcount-bits': 16,
   }
-  expect(specificInfoLines(facts)).toEqual([
+  const lines = [
+    'Format specific information:',
     '    compat: 1.1',
     '    lazy refcounts: false',
     '    bitmaps:',
@@ -24,5 +25,8 @@ test('facts are lines, what is nested is indented, and nothing drives the termin
     '        format: luks',
     '        slots:',
     '    refcount bits: 16',
-  ])
+    '',
+  ]
+  expect(specificInfoText(facts).split('\n')).toEqual(lines)
+  expect(specificInfoText({ type: 'qcow2', data: facts }).split('\n')).toEqual(lines)
 })

@@ -3,7 +3,7 @@
 import type { BlockDriverInfo } from '../../../common/block-info.js'
 import { nodeSpecificInfo } from '../../../io/node-info.js'
 import { formatFacts, virtualSize } from '../../image-data.js'
-import { specificInfoLines } from '../../specific-info.js'
+import { specificInfoText } from '../../specific-info.js'
 import type { IoCommand } from '../command.js'
 import { sizeText } from '../report.js'
 
@@ -39,7 +39,7 @@ export const infoCommand: IoCommand = {
     }
     host.out(`cluster size: ${sizeText(info.clusterSize)}\nvm state offset: ${sizeText(info.vmStateOffset)}\n`)
     const facts = await nodeSpecificInfo(node)
-    if (facts !== undefined) host.out(['Format specific information:', ...specificInfoLines(facts), ''].join('\n'))
+    if (facts !== undefined) host.out(specificInfoText(facts))
     return true
   },
 }

@@ -97,6 +97,8 @@ function refusal(thrown: unknown): ToolError {
     return new ToolError(`Read-only block node '${thrown.node ?? ''}' cannot support read-write users`)
   }
   if (message === FORCE_SHARE_TEXT) return new ToolError("Cannot change the option 'force-share'")
+  const missing = /^there is no node '(.*)'$/.exec(message)?.[1]
+  if (missing !== undefined) return new ToolError(`Cannot find device='' nor node-name='${missing}'`)
   const fixed = /option '([^']*)'(?: cannot change| of an open node|$)/.exec(message)?.[1]
   if (fixed !== undefined) return new ToolError(`Cannot change the option '${fixed}'`)
   if (thrown instanceof BlockError && thrown.op === 'flush') {
