@@ -80,7 +80,8 @@ export const qcow2Driver = defineDriver({
     refuseUnstorable,
     remove: removeStoredBitmap,
   },
-  hasZeroInit: (state) => backingOf(state) === undefined,
+  // Clusters allocated ahead hold zeroes, which an encrypted image does not read as such.
+  hasZeroInit: (state) => backingOf(state) === undefined && (state.cipher === undefined || state.l1.isZero(0)),
   changeBackingFile,
   makeEmpty,
 })

@@ -38,6 +38,11 @@ export class Table64 {
     return this.view.getUint32(index * 8 + 4)
   }
 
+  /** Whether an entry names nothing, or is not there. */
+  isZero(index: number): boolean {
+    return index >= this.length || (this.high(index) === 0 && this.low(index) === 0)
+  }
+
   set(index: number, high: number, low: number): void {
     this.view.setUint32(index * 8, high)
     this.view.setUint32(index * 8 + 4, low)

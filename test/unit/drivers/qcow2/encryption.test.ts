@@ -7,6 +7,7 @@ import { encryptionInfo } from '../../../../src/drivers/qcow2/encryption.js'
 import { CRYPT_AES, CRYPT_LUKS, CRYPT_NONE } from '../../../../src/drivers/qcow2/header.js'
 import { qcow2Driver } from '../../../../src/drivers/qcow2/index.js'
 import type { Qcow2State } from '../../../../src/drivers/qcow2/state.js'
+import { hasZeroInit } from '../../../../src/global-state/image.js'
 import { reopenNodes } from '../../../../src/global-state/life/reopen.js'
 import { stateOf } from '../../../../src/global-state/state-of.js'
 import { withDrained } from '../../../../src/io/drained.js'
@@ -79,6 +80,15 @@ describe.each(METHODS)('an image encrypted by %s', (method, more) => {
       }),
       { numRuns: 8 },
     )
+  })
+
+  test('reads as zeroes as long as it has no clusters', async () => {
+    const { rig } = stored(await imageOf(method))
+    const { node, backend, close } = await openRig({ ...OPEN, ...more }, rig)
+    expect(hasZeroInit(node)).toBe(true)
+    await backend.write(0, new Uint8Array(512))
+    expect(hasZeroInit(node)).toBe(false)
+    await close()
   })
 
   test('takes no compressed clusters', async () => {
