@@ -154,3 +154,4 @@ export { write } from './io/write.js'
 export { writeZeroes } from './io/write-zeroes.js'
 // Jobs
 export { type CommitOptions, commitImage } from './jobs/commit-image.js'
+export { type NewBacking, type RebaseOptions, rebaseImage } from './jobs/rebase-image.js'

@@ -36,10 +36,11 @@ export class Session {
   /** Closes one of the images; rejects with the first error once everything is closed. */
   async closeImage(image: OpenImage): Promise<void> {
     this.images.splice(this.images.indexOf(image), 1)
-    const { closeNode } = await import('../global-state/life/close.js')
+    const { dropHold } = await import('../global-state/life/close.js')
     await this.graph.mainLoop(async (main) => {
       await image.backend.close(main)
-      await closeNode(main, image.node)
+      // Another image may have become its user, and closes it then.
+      await dropHold(main, image.node)
     }, `closing ${image.name}`)
   }
 

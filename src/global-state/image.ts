@@ -1,7 +1,7 @@
 // Questions about and acts on the image behind a node that its driver alone can answer.
 
 import type { BlockSizes } from '../common/block-info.js'
-import { BlockError } from '../common/error.js'
+import { BlockError, toBlockError } from '../common/error.js'
 import { BLK_PERM_WRITE, BLK_PERM_WRITE_UNCHANGED } from '../common/permissions.js'
 import { cowChild, filterChild } from '../io/block-node.js'
 import type { MainLoop } from './main-loop.js'
@@ -40,7 +40,12 @@ export function changeBackingFile(
     if (filename === undefined && format !== undefined) refuse('a backing format without a backing file')
     if (requireFormat && filename !== undefined && format === undefined) refuse('a backing file without its format')
     if (node.definition.changeBackingFile === undefined) throw unsupported(node, 'changeBackingFile')
-    await node.definition.changeBackingFile(node.driverState, filename, format)
+    try {
+      await node.definition.changeBackingFile(node.driverState, filename, format)
+    } catch (thrown) {
+      const { code, message, hint } = toBlockError(thrown, { node: node.nodeName })
+      throw new BlockError(code, message, { op: 'changeBackingFile', hint, cause: thrown })
+    }
   })
 }
 

@@ -1,10 +1,10 @@
 // commit: writes what an image holds of its own into a layer below it.
 
-import { realpathSync } from 'node:fs'
 import { findBackingImage } from '../../global-state/backing-chain.js'
 import type { NodeState } from '../../global-state/node-state.js'
 import { backingChainNext, skipFilters } from '../../io/block-node.js'
 import { commitImage } from '../../jobs/commit-image.js'
+import { canonicalPath } from '../canonical-path.js'
 import { newCommand, parseCommandLine, repeatedOption } from '../command-line.js'
 import { failure } from '../error-text.js'
 import {
@@ -67,15 +67,6 @@ function findBase(image: OpenImage, name: string | undefined): NodeState {
   if (name === undefined) throw new ToolError('Image does not have a backing file')
   const where = printable(image.name)
   throw new ToolError(`Did not find '${printable(name)}' in the backing chain of '${where}'`)
-}
-
-function canonicalPath(path: string): string {
-  try {
-    return realpathSync(path)
-  } catch {
-    // A name that leads nowhere is like no other.
-    return path
-  }
 }
 
 async function commitTo(session: Session, image: OpenImage, base: NodeState, options: Values): Promise<void> {

@@ -20,6 +20,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<ToolCommand>>> = {
   info: async () => (await import('./info.js')).info,
   map: async () => (await import('./map.js')).map,
   snapshot: async () => (await import('./snapshot.js')).snapshot,
+  rebase: async () => (await import('./rebase.js')).rebase,
 }
 
 /** Runs the tool with `args` (command and its arguments) and gives the exit code. */
