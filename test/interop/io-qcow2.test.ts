@@ -15,10 +15,13 @@ let pair: IoPair | undefined
 // Here, so that a missing peer skips tests, and not the file.
 beforeEach(async () => {
   if (pair !== undefined) return
+  const img = peer('qemu-img')
+  const io = peer('qemu-io')
+  if (root !== undefined) throw new Error('the fixtures could not be made')
   root = mkdtempSync(join(tmpdir(), 'blockgraph-io-qcow2-'))
   const folder = join(root, 'fixtures')
   mkdirSync(folder)
-  await makeQcow2Fixtures(folder, peer('qemu-img'), peer('qemu-io'))
+  await makeQcow2Fixtures(folder, img, io)
   const images = readdirSync(folder).map((name) => [name, readFileSync(join(folder, name))] as const)
   pair = new IoPair(root, { ...ioFixtures(), ...Object.fromEntries(images) })
 })
