@@ -2,6 +2,8 @@
 // the L2 table names the clusters when they hold everything (rule O3).
 
 import type { Bytes } from '../../common/io-vector.js'
+import { BDRV_SECTOR_SIZE } from '../../common/limits.js'
+import { alignUp } from '../../common/units.js'
 import { settleAll } from '../../io/settle-all.js'
 import { freeClusters, freeEntry } from './allocator.js'
 import { type ClusterEntry, entryAt, placeOf, putEntry } from './clusters.js'
@@ -18,8 +20,8 @@ import { postponesRefcounts } from './writing.js'
 const NOTHING = new Uint8Array(0)
 
 /**
- * What stands before and behind `bytes` bytes at `offset` in the clusters of `piece`, as it is to be written with them. Empty
- * where the clusters read as that already.
+ * What stands before and behind `bytes` bytes at `offset` in the clusters of `piece`, as it is to be written with them. Empty,
+ * but for the rest of a sector, where the clusters read as that already.
  */
 export async function copyAround(
   state: Qcow2State,
@@ -28,16 +30,23 @@ export async function copyAround(
   bytes: number,
 ): Promise<{ head: Bytes; tail: Bytes }> {
   const { validStart, validEnd } = piece.allocation
+  const end = guest(offset + bytes)
   const ends = [
-    { from: validStart, to: offset },
-    // A data file of its own never gets longer than the disk.
-    { from: guest(offset + bytes), to: hasDataFile(state) ? Math.min(validEnd, state.header.size) : validEnd },
+    { from: validStart, to: offset, least: 0 },
+    {
+      from: end,
+      // A data file of its own never gets longer than the disk.
+      to: hasDataFile(state) ? Math.min(validEnd, state.header.size) : validEnd,
+      // A file that ended inside a sector might lose, in a crash, a part of what a later write puts into that sector.
+      least: alignUp(end, BDRV_SECTOR_SIZE) - end,
+    },
   ]
-  const [head, tail] = await settleAll(ends, async ({ from, to }) => {
+  const [head, tail] = await settleAll(ends, async ({ from, to, least }) => {
     const length = Math.max(to - from, 0)
+    if (length === 0) return NOTHING
     // Zeroes on disk are no zeroes to a reader of an encrypted image.
     const mayStay = piece.fresh && state.cipher === undefined
-    if (length === 0 || (mayStay && readsZero(state, from, length))) return NOTHING
+    if (mayStay && readsZero(state, from, length)) return new Uint8Array(Math.min(least, length))
     const copy = new Uint8Array(length)
     await readGuest(state, from, copy)
     return copy

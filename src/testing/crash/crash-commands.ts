@@ -2,7 +2,6 @@
 
 import * as fc from 'fast-check'
 import { BDRV_SECTOR_SIZE } from '../../common/limits.js'
-import type { CrashTarget } from './crash-target.js'
 
 /** One step of a workload. Positions count sectors, clusters or snapshots and wrap around what there is. */
 export type CrashCommand =
@@ -19,18 +18,31 @@ export type CrashCommand =
   | { type: 'snapshot-apply'; snapshot: number }
   | { type: 'snapshot-delete'; snapshot: number }
 
+/** What commands are chosen for: size and abilities of a disk. */
+export interface CommandSupport {
+  /** Length of the disk in bytes. */
+  readonly bytes: number
+  readonly clusterBytes: number
+  readonly compressed?: boolean
+  readonly resize?: boolean
+  /** Something where there are internal snapshots. */
+  readonly snapshots?: object
+}
+
 /** How workloads are chosen. */
 export interface CrashCommandConstraints {
   minCommands?: number
   maxCommands?: number
 }
 
+const HOT_CLUSTERS = 5
+
 /** Workloads of what `target` can do. */
 export function crashCommands(
-  target: CrashTarget,
+  target: CommandSupport,
   constraints: CrashCommandConstraints = {},
 ): fc.Arbitrary<CrashCommand[]> {
-  const { minCommands = 1, maxCommands = 12 } = constraints
+  const { minCommands = 1, maxCommands = 20 } = constraints
   return fc.array(fc.oneof(...weighted(target)), {
     minLength: minCommands,
     maxLength: maxCommands,
@@ -39,19 +51,19 @@ export function crashCommands(
   })
 }
 
-function weighted(target: CrashTarget): fc.WeightedArbitrary<CrashCommand>[] {
+function weighted(target: CommandSupport): fc.WeightedArbitrary<CrashCommand>[] {
   const disk = Math.floor(target.bytes / BDRV_SECTOR_SIZE)
   const cluster = target.clusterBytes / BDRV_SECTOR_SIZE
+  // Most commands meet in a few clusters; the others make tables grow.
   const sector = fc.oneof(
-    fc.nat({ max: disk - 1 }),
-    // Most commands meet near the beginning.
-    fc.nat({ max: Math.min(4 * cluster, disk) - 1 }),
+    { weight: 1, arbitrary: fc.nat({ max: disk - 1 }) },
+    { weight: 3, arbitrary: fc.nat({ max: Math.min(HOT_CLUSTERS * cluster, disk) - 1 }) },
   )
   const sectors = fc.oneof(fc.integer({ min: 1, max: 3 * cluster }), fc.constant(cluster))
   const seldom = fc.nat({ max: 5 }).map((dice) => dice === 0)
   const chosen: fc.WeightedArbitrary<CrashCommand>[] = [
     {
-      weight: 10,
+      weight: 8,
       arbitrary: fc.record({ type: fc.constant('write' as const), sector, sectors, fua: seldom }),
     },
     {
@@ -63,7 +75,7 @@ function weighted(target: CrashTarget): fc.WeightedArbitrary<CrashCommand>[] {
       }),
     },
     {
-      weight: 2,
+      weight: 3,
       arbitrary: fc.record({
         type: fc.constant('zero' as const),
         sector,
@@ -72,8 +84,8 @@ function weighted(target: CrashTarget): fc.WeightedArbitrary<CrashCommand>[] {
         fua: seldom,
       }),
     },
-    { weight: 3, arbitrary: fc.record({ type: fc.constant('discard' as const), sector, sectors }) },
-    { weight: 4, arbitrary: fc.constant({ type: 'flush' as const }) },
+    { weight: 4, arbitrary: fc.record({ type: fc.constant('discard' as const), sector, sectors }) },
+    { weight: 5, arbitrary: fc.constant({ type: 'flush' as const }) },
     {
       weight: 2,
       arbitrary: fc.record({
@@ -88,7 +100,7 @@ function weighted(target: CrashTarget): fc.WeightedArbitrary<CrashCommand>[] {
 }
 
 function optional(
-  target: CrashTarget,
+  target: CommandSupport,
   disk: number,
   cluster: number,
   seldom: fc.Arbitrary<boolean>,
@@ -98,7 +110,10 @@ function optional(
     const clusters = Math.floor(disk / cluster)
     const arbitrary = fc.record({
       type: fc.constant('compressed' as const),
-      cluster: fc.nat({ max: clusters - 1 }),
+      cluster: fc.oneof(
+        { weight: 1, arbitrary: fc.nat({ max: clusters - 1 }) },
+        { weight: 3, arbitrary: fc.nat({ max: Math.min(HOT_CLUSTERS, clusters) - 1 }) },
+      ),
       fua: seldom,
     })
     chosen.push({ weight: 3, arbitrary })

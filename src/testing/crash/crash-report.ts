@@ -9,47 +9,52 @@ import type { CrashPoint, WindowMember } from './crash-points.js'
 import type { CrashTarget } from './crash-target.js'
 import { describeOperation, type GuestLog } from './guest-log.js'
 
-/** Everything about a failure. */
+/** A failure as data. */
 export interface CrashFailureDetails {
-  target: CrashTarget
   seed: number
   commands: readonly CrashCommand[]
-  log: GuestLog
   /** What is wrong with the state. */
   problem: string
-  /** Where the crash was; undefined where there was none. */
-  point?: CrashPoint
-  /** The smallest loss that fails. */
+  /** The smallest loss that fails; undefined where there was no crash. */
   choice?: CrashChoice
   /** What else was done to it, such as the fault of a fault run. */
   fault?: string
+}
+
+/** What a failure happened to. */
+export interface CrashScene {
+  target: CrashTarget
+  log: GuestLog
+  /** Where the crash was; undefined where there was none. */
+  point?: CrashPoint
 }
 
 /** A promise that was broken. */
 export class CrashFailure extends Error {
   readonly details: CrashFailureDetails
 
-  constructor(details: CrashFailureDetails) {
-    super(messageOf(details))
+  constructor(scene: CrashScene, details: CrashFailureDetails) {
+    super(messageOf(scene, details))
     this.name = 'CrashFailure'
     this.details = details
   }
 }
 
-function messageOf(details: CrashFailureDetails): string {
-  const { target, seed, commands, problem, point, choice, fault } = details
+function messageOf(scene: CrashScene, details: CrashFailureDetails): string {
+  const { target, point } = scene
+  const { seed, commands, problem, choice, fault } = details
   const when = point === undefined ? 'without a crash' : `crash at ${point.serial}`
   return [
     `${target.name}, seed ${seed}, ${when}${fault === undefined ? '' : `, ${fault}`}: ${problem}`,
     'commands:',
     ...commands.map((command) => `  ${JSON.stringify(command)},`),
     'operations:',
-    ...operationLines(details),
+    ...operationLines(scene),
     ...(point === undefined || choice === undefined ? [] : windowLines(point, choice)),
   ].join('\n')
 }
 
-function operationLines({ log, point }: CrashFailureDetails): string[] {
+function operationLines({ log, point }: CrashScene): string[] {
   const until = point?.serial ?? Number.POSITIVE_INFINITY
   return log.operations.flatMap((operation, id) => {
     const events = log.events.filter((event) => event.id === id && event.serial < until)

@@ -76,7 +76,7 @@ class CrashRun {
       noLeaks: true,
     })
     if (problem === undefined) return
-    throw new CrashFailure({ target, seed: this.#seed, commands: this.#commands, log: this.#world.log, problem })
+    throw new CrashFailure({ target, log: this.#world.log }, { seed: this.#seed, commands: this.#commands, problem })
   }
 
   async verifyPoints(coarse: boolean): Promise<void> {
@@ -139,6 +139,6 @@ class CrashRun {
     const fails = (other: CrashChoice) => this.#verify(oracle, crashState(point, other))
     const minimal = await minimalChoice(point, choice, problem, fails)
     const { target, log } = this.#world
-    return new CrashFailure({ target, seed: this.#seed, commands: this.#commands, log, point, ...minimal })
+    return new CrashFailure({ target, log, point }, { seed: this.#seed, commands: this.#commands, ...minimal })
   }
 }

@@ -1,6 +1,7 @@
 // What the crash harness is told about a format: how a new image is made on storages in memory, how it is opened over them, and
 // what else it can do.
 
+import type { ErrnoName } from '../../common/errno.js'
 import { BLK_PERM_ALL, BLK_PERM_CONSISTENT_READ, BLK_PERM_RESIZE, BLK_PERM_WRITE } from '../../common/permissions.js'
 import type { Offset } from '../../common/units.js'
 import { type BlockBackend, createBackend } from '../../global-state/backend.js'
@@ -10,6 +11,7 @@ import { closeNode } from '../../global-state/life/close.js'
 import { openNode } from '../../global-state/life/open.js'
 import type { NodeState } from '../../global-state/node-state.js'
 import { type ChunkStore, storageDriver } from '../storage/memory-storage.js'
+import type { CrashCommand } from './crash-commands.js'
 
 /** An open image under test. */
 export interface CrashDisk {
@@ -43,6 +45,15 @@ export interface CrashTarget {
   /** Changes of length to any multiple of 512. */
   readonly resize?: boolean
   readonly snapshots?: SnapshotDoor
+  /** Clusters that a new image leaks on purpose; 0 by default. */
+  readonly leaks?: number
+  /** Whether a healthy image may refuse `command` with `code`; ENOTSUP it always may. The command then counts as failed. */
+  refuses?(command: CrashCommand, code: ErrnoName): boolean
+  /**
+   * A second opinion on an image that nobody has open, beside the driver's own check: what is wrong with it; undefined where
+   * nothing is. With `noLeaks`, leaks are wrong as well.
+   */
+  inspect?(stores: ReadonlyMap<string, ChunkStore>, noLeaks: boolean): string | undefined
 }
 
 /** Internal snapshots of a format, by name. */

@@ -1,7 +1,6 @@
 // One run of a workload: the image on storages in memory, whose every change is recorded, and a log of what the guest asked for
 // and was told.
 
-import type { ErrnoName } from '../../common/errno.js'
 import { BlockError } from '../../common/error.js'
 import { BDRV_SECTOR_SIZE } from '../../common/limits.js'
 import { BDRV_REQ_FUA, BDRV_REQ_MAY_UNMAP, BDRV_REQ_WRITE_COMPRESSED, type RequestFlags } from '../../common/request.js'
@@ -24,9 +23,6 @@ import { SectorImage } from './sector-image.js'
 
 /** What every error of a command is shown to; it throws where the error should not have come. */
 export type ErrorJudge = (error: BlockError, command: CrashCommand) => void
-
-/** Refusals a healthy image may give: what the format cannot do in this state. */
-const REFUSALS: readonly ErrnoName[] = ['ENOTSUP']
 
 /** A target at work. */
 export class CrashWorld {
@@ -99,14 +95,21 @@ export class CrashWorld {
     })
   }
 
-  /** Carries out one command; errors go to `judge`, which by default passes refusals only. */
-  async perform(command: CrashCommand, judge: ErrorJudge = refusalsOnly): Promise<void> {
+  /** Carries out one command; errors go to `judge`, which by default passes what a healthy image may refuse. */
+  async perform(
+    command: CrashCommand,
+    judge: ErrorJudge = (error) => this.#passRefusals(error, command),
+  ): Promise<void> {
     try {
       await this.#perform(command)
     } catch (error) {
       if (!(error instanceof BlockError)) throw error
       judge(error, command)
     }
+  }
+
+  #passRefusals(error: BlockError, command: CrashCommand): void {
+    if (error.code !== 'ENOTSUP' && this.target.refuses?.(command, error.code) !== true) throw error
   }
 
   async #perform(command: CrashCommand): Promise<void> {
@@ -231,10 +234,6 @@ export function imagesOf(stores: ReadonlyMap<string, ChunkStore>): ReadonlyMap<s
 /** Stores that hold what the images say. */
 export function storesOf(images: ReadonlyMap<string, SectorImage>): ReadonlyMap<string, ChunkStore> {
   return new Map([...images].map(([name, image]) => [name, image.toStore()]))
-}
-
-function refusalsOnly(error: BlockError): void {
-  if (!REFUSALS.includes(error.code)) throw error
 }
 
 function overlap(a: Range, b: Range): boolean {

@@ -5,7 +5,7 @@
 import { BlockError } from '../../common/error.js'
 import { BDRV_SECTOR_SIZE } from '../../common/limits.js'
 import { type Fault, FaultPlan, type FaultRule } from '../storage/faults.js'
-import { coarseChoices } from './crash-choices.js'
+import { type CrashChoice, coarseChoices } from './crash-choices.js'
 import type { CrashCommand } from './crash-commands.js'
 import { type CrashPoint, crashPoints } from './crash-points.js'
 import { CrashFailure } from './crash-report.js'
@@ -158,21 +158,21 @@ class FaultRun {
   }
 
   #failure(
-    world: CrashWorld,
+    { log }: CrashWorld,
     problem: string,
-    where: Pick<CrashFailure['details'], 'point' | 'choice'> = {},
+    where: { point?: CrashPoint; choice?: CrashChoice } = {},
   ): CrashFailure {
-    const fault = `lower call ${this.#nth}: ${this.#kind}`
-    const { log } = world
-    return new CrashFailure({
-      target: this.#target,
-      seed: this.#seed,
-      commands: this.#commands,
-      log,
-      problem,
-      fault,
-      ...where,
-    })
+    const { point, choice } = where
+    return new CrashFailure(
+      { target: this.#target, log, ...(point === undefined ? {} : { point }) },
+      {
+        seed: this.#seed,
+        commands: this.#commands,
+        problem,
+        fault: `lower call ${this.#nth}: ${this.#kind}`,
+        ...(choice === undefined ? {} : { choice }),
+      },
+    )
   }
 }
 

@@ -5,6 +5,7 @@ import type { BdrvCheckResult } from '../../common/block-info.js'
 import { BlockError } from '../../common/error.js'
 import { BDRV_SECTOR_SIZE } from '../../common/limits.js'
 import { alignDown } from '../../common/units.js'
+import { checkImage } from '../../global-state/check-image.js'
 import type { ChunkStore } from '../storage/memory-storage.js'
 import { firstDifference } from './compare-bytes.js'
 import { type CrashDisk, type CrashTarget, closeCrashDisk, openCrashDisk, readDisk } from './crash-target.js'
@@ -15,9 +16,12 @@ import type { RandomBelow } from './seeded-random.js'
 /** Says what is wrong with what the guest finds; undefined where nothing is. */
 export type ViewJudge = (view: GuestView) => string | undefined
 
+/** Lines of a check that are shown. */
+const MAX_CHECK_LINES = 4
+
 /** What else is asked of a state. */
 export interface VerifyOptions {
-  /** Leaks count as well: the image was closed in peace. */
+  /** Leaks count as well, but for those of a new image: this one was closed in peace. */
   noLeaks?: boolean
 }
 
@@ -29,6 +33,9 @@ export async function verifyState(
   random: RandomBelow,
   options: VerifyOptions = {},
 ): Promise<string | undefined> {
+  const noLeaks = options.noLeaks === true
+  const found = target.inspect?.(stores, noLeaks)
+  if (found !== undefined) return `inspected: ${found}`
   let disk: CrashDisk
   try {
     disk = await openCrashDisk(target, stores)
@@ -46,7 +53,9 @@ export async function verifyState(
   } catch (error) {
     problem ??= `it does not close: ${describeError(error)}`
   }
-  return problem
+  if (problem !== undefined) return problem
+  const left = target.inspect?.(stores, noLeaks)
+  return left === undefined ? undefined : `inspected after close: ${left}`
 }
 
 async function verifyOpen(
@@ -56,7 +65,7 @@ async function verifyOpen(
   random: RandomBelow,
   options: VerifyOptions,
 ): Promise<string | undefined> {
-  const found = await checkProblem(disk, options)
+  const found = await checkProblem(target, disk, options)
   if (found !== undefined) return `check: ${found}`
   const content = await readDisk(disk)
   const snapshots = await readSnapshots(target, disk)
@@ -64,7 +73,7 @@ async function verifyOpen(
   if (fault !== undefined) return fault
   if (content.byteLength === 0) return undefined
   await writeOnce(target, disk, content, random)
-  const later = await checkProblem(disk, options)
+  const later = await checkProblem(target, disk, options)
   if (later !== undefined) return `check after one more write: ${later}`
   const changed = changedSector(await readDisk(disk), content)
   if (changed !== undefined) return `one more write changed sector ${changed} as well, or not itself`
@@ -86,16 +95,23 @@ async function writeOnce(
   await disk.backend.flush()
 }
 
-async function checkProblem({ node }: CrashDisk, options: VerifyOptions): Promise<string | undefined> {
-  const result = await node.io.check?.(0, () => {})
-  return result === undefined ? undefined : problemOf(result, options.noLeaks === true)
+async function checkProblem(
+  target: CrashTarget,
+  { graph, node }: CrashDisk,
+  options: VerifyOptions,
+): Promise<string | undefined> {
+  if (node.io.check === undefined) return undefined
+  const lines: string[] = []
+  const result = await graph.mainLoop((main) => checkImage(main, node, 0, (line) => lines.push(line)))
+  const allowed = options.noLeaks === true ? (target.leaks ?? 0) : Number.POSITIVE_INFINITY
+  const problem = problemOf(result, allowed)
+  return problem === undefined ? undefined : [problem, ...lines.slice(0, MAX_CHECK_LINES)].join('; ')
 }
 
-function problemOf(result: BdrvCheckResult, noLeaks: boolean): string | undefined {
-  const { corruptions, checkErrors, leaks } = result
+function problemOf({ corruptions, checkErrors, leaks }: BdrvCheckResult, allowedLeaks: number): string | undefined {
   if (corruptions > 0) return `${corruptions} corruptions`
   if (checkErrors > 0) return `${checkErrors} errors`
-  return noLeaks && leaks > 0 ? `${leaks} leaks` : undefined
+  return leaks > allowedLeaks ? `${leaks} leaks` : undefined
 }
 
 async function readSnapshots(

@@ -1,0 +1,51 @@
+// qcow2 on a host that stops at any moment: every state that a crash may leave behind random workloads keeps the promises of
+// docs/internals/crash-consistency.md.
+
+import { describe, expect, it } from 'vitest'
+import { type CrashBudget, crashWorkloads } from '../support/crash-budget.js'
+import { patternedBacking, type Qcow2TargetOptions, qcow2Target } from '../support/qcow2-target.js'
+
+interface Variant {
+  options: Qcow2TargetOptions
+  budget: CrashBudget
+}
+
+const VARIANTS: Readonly<Record<string, Variant>> = {
+  'the smallest clusters': { options: { size: 262_144 }, budget: { workloads: 25 } },
+  'clusters of four sectors': {
+    options: { size: 65_536, clusterBits: 11, open: { 'pass-discard-other': true } },
+    budget: { workloads: 20 },
+  },
+  'refcounts of 1 bit': { options: { size: 65_536, refcountOrder: 0, compressed: false }, budget: { workloads: 12 } },
+  'a refcount block that is nearly full': {
+    options: { size: 65_536, refcountOrder: 6, leakedClusters: 52 },
+    budget: { workloads: 15 },
+  },
+  'a refcount table that is nearly full': {
+    // It names 64 blocks of 64 clusters each.
+    options: { refcountOrder: 6, leakedClusters: 4025 },
+    budget: { workloads: 8, minCommands: 6, statesPerPoint: 30 },
+  },
+  'lazy refcounts': { options: { size: 65_536, lazyRefcounts: true }, budget: { workloads: 20 } },
+  'version 2': { options: { size: 65_536, version: 2 }, budget: { workloads: 12 } },
+  'a backing file': {
+    options: { size: 65_536, clusterBits: 10, backing: patternedBacking(40_000) },
+    budget: { workloads: 12 },
+  },
+  'an external data file': { options: { externalData: true }, budget: { workloads: 10 } },
+  subclusters: { options: { size: 131_072, clusterBits: 14, extendedL2: true }, budget: { workloads: 12 } },
+}
+
+describe('a crash of qcow2 with', () => {
+  let states = 0
+
+  it.each(Object.entries(VARIANTS))('%s', { timeout: 300_000 }, async (_name, { options, budget }) => {
+    const summary = await crashWorkloads(qcow2Target(options), budget)
+    states += summary.states
+    expect(summary.states).toBeGreaterThan(summary.points)
+  })
+
+  it('any of these was looked at in 5,000 states', () => {
+    expect(states).toBeGreaterThanOrEqual(5000)
+  })
+})
