@@ -254,6 +254,8 @@ export const IO_SINGLE_COMMANDS: readonly string[] = [
   'truncate -m full 128k',
   'truncate -m metadata 128k',
   'truncate -m foo 128k',
+  'truncate -m falloc 1',
+  'truncate -m metadata 1',
   'truncate -m foo x',
   'truncate -m off x',
   'truncate 1 -m off',

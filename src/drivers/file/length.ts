@@ -34,8 +34,10 @@ export async function truncateFile(file: OpenFile, length: number, options: Trun
   const { preallocation } = options
   const current = await fileLength(file)
   if (file.device !== undefined) return truncateDevice(file, current, length, options)
+  if (preallocation !== 'off' && length < current) {
+    throw refusal(file, 'Cannot use preallocation for shrinking files')
+  }
   if (preallocation === 'metadata') throw refusal(file, 'Unsupported preallocation mode: metadata')
-  if (preallocation !== 'off' && length < current) throw refusal(file, 'a file that shrinks cannot be preallocated')
   if (length === current) return
   if (preallocation === 'off') return hostCall(file, 'truncate', (fd) => file.host.truncate(fd, length))
   await preallocate(file, current, length, preallocation)
