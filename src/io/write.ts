@@ -3,9 +3,9 @@
 
 import { BlockError } from '../common/error.js'
 import { type Bytes, isZeroBytes } from '../common/io-vector.js'
-import { BDRV_REQUEST_MAX_BYTES } from '../common/limits.js'
+import { BDRV_REQUEST_MAX_BYTES, MAX_LENGTH } from '../common/limits.js'
 import { BDRV_O_RDWR } from '../common/open-flags.js'
-import { BLK_PERM_WRITE } from '../common/permissions.js'
+import { BLK_PERM_RESIZE, BLK_PERM_WRITE } from '../common/permissions.js'
 import {
   BDRV_REQ_FUA,
   BDRV_REQ_MAY_UNMAP,
@@ -26,7 +26,7 @@ import { checkData, checkWritable, checkWriteFlags, WRITE_OPEN_FLAGS } from './s
 import { canZero, writeDriver, zeroDriver } from './stages/dispatch.js'
 import { isAlignedFor, padForWrite } from './stages/pad.js'
 import { prepareWrite } from './stages/prepare.js'
-import { settlePlainWrite, settleWrite } from './stages/settle.js'
+import { growTo, settlePlainWrite, settleWrite } from './stages/settle.js'
 import { enter, leave, track } from './stages/track.js'
 import { writeZeroes } from './write-zeroes.js'
 
@@ -71,13 +71,17 @@ function isPlainWrite(
     Number.isSafeInteger(offset) &&
     offset >= 0 &&
     bytes > 0 &&
-    offset + bytes <= state.length &&
+    (offset + bytes <= state.length || mayGrow(edge, offset + bytes)) &&
     ((offset | bytes) & (limits.requestAlignment - 1)) === 0 &&
     bytes <= (limits.maxTransfer === 0 ? BDRV_REQUEST_MAX_BYTES : limits.maxTransfer) &&
     bytes <= BDRV_REQUEST_MAX_BYTES &&
     node.io.write !== undefined &&
     (data instanceof Uint8Array || data.buffers.length <= limits.maxIov)
   )
+}
+
+function mayGrow(edge: BlockChild, end: Offset): boolean {
+  return (edge.perm & BLK_PERM_RESIZE) !== 0 && end <= MAX_LENGTH
 }
 
 function plainWrite(
@@ -99,6 +103,7 @@ function plainWrite(
   nesting.depth--
   if (pending !== undefined) return track(state, 'write', offset, data.length, pending)
   settlePlainWrite(state, offset + data.length)
+  growTo(state, offset + data.length)
   return undefined
 }
 

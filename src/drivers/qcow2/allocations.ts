@@ -19,8 +19,9 @@ export interface Allocation {
 
 interface Pending {
   allocation: Allocation
-  ended: Promise<void>
-  end: () => void
+  /** Made when somebody asks for it. */
+  ended: Promise<void> | undefined
+  resolve: (() => void) | undefined
 }
 
 /** The allocations on their way in one image. */
@@ -33,20 +34,12 @@ export class AllocationsInFlight {
 
   /** Enters an allocation; call what is returned when it has been linked, or has failed. */
   enter(allocation: Allocation): () => void {
-    let resolve: () => void = () => {}
-    const ended = new Promise<void>((done) => {
-      resolve = done
-    })
-    const pending: Pending = {
-      allocation,
-      ended,
-      end: () => {
-        this.#pending.delete(pending)
-        resolve()
-      },
-    }
+    const pending: Pending = { allocation, ended: undefined, resolve: undefined }
     this.#pending.add(pending)
-    return pending.end
+    return () => {
+      this.#pending.delete(pending)
+      pending.resolve?.()
+    }
   }
 
   /** Of those that overlap the range, the one that begins first: where, and when it is over. */
@@ -57,6 +50,11 @@ export class AllocationsInFlight {
       if (guestStart >= end || start >= guestEnd) continue
       if (first === undefined || guestStart < first.allocation.guestStart) first = pending
     }
-    return first === undefined ? undefined : { start: first.allocation.guestStart, ended: first.ended }
+    if (first === undefined) return undefined
+    const pending = first
+    pending.ended ??= new Promise((resolve) => {
+      pending.resolve = resolve
+    })
+    return { start: pending.allocation.guestStart, ended: pending.ended }
   }
 }

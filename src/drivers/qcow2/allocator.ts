@@ -12,12 +12,25 @@ import {
   changeBack,
   changeRefcounts,
   type FreePurpose,
+  raiseRefcountsNow,
   refcountOf,
   searchFreeClusters,
+  searchFreeNow,
   tryChangeRefcounts,
 } from './refcounts.js'
 import { hasDataFile, type Qcow2State } from './state.js'
 import { entryOffset } from './table.js'
+
+/** Takes `count` clusters in a row where nothing has to be read or written for it; undefined, with nothing changed, where so. */
+export function allocateNow(state: Qcow2State, count: number): HostOffset | undefined {
+  const { freeClusterIndex } = state
+  const first = searchFreeNow(state, count)
+  if (first !== undefined && first > 0 && !state.freed.has(first, count) && raiseRefcountsNow(state, first, count)) {
+    return host(first * state.layout.clusterSize)
+  }
+  state.freeClusterIndex = freeClusterIndex
+  return undefined
+}
 
 /** Takes clusters for `bytes` bytes in a row; their count is 1. ENOSPC and others as writing refcounts fails. */
 export async function allocateClusters(state: Qcow2State, bytes: number): Promise<HostOffset> {

@@ -72,3 +72,8 @@ export function isNormal(state: Qcow2State, entry: ClusterEntry, first: number, 
   for (let index = first; index <= last; index++) if (kindOf(state, entry, index) !== NORMAL) return false
   return true
 }
+
+/** Whether an entry holds a reference on host clusters. */
+export function namesHost(state: Qcow2State, entry: ClusterEntry): boolean {
+  return (entry.high & COMPRESSED_HIGH) !== 0 || !Number.isNaN(placeOf(state, entry))
+}

@@ -129,6 +129,11 @@ export class MetadataCache {
     this.#dirty++
   }
 
+  /** Whether {@link dependOn} would not have to wait. */
+  mayDependOn(other: MetadataCache): boolean {
+    return other.#dependency === undefined
+  }
+
   /** From now on tables of this cache are written only after those that `other` has changed so far are durable. */
   dependOn(other: MetadataCache): Completion {
     if (other.#dependency === undefined) {

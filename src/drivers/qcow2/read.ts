@@ -19,7 +19,7 @@ const CIPHER_PIECE = 1024 * 1024
 
 /** Fills `into` with guest data from `offset` on. EIO for damaged metadata; otherwise fails as the child does. */
 export function readGuest(state: Qcow2State, offset: GuestOffset, into: Bytes): Completion {
-  const bytes = into.byteLength
+  const bytes = into.length
   if (lookupRun(state, offset, bytes, scratch) && scratch.bytes === bytes) {
     if (scratch.kind === NORMAL && state.cipher === undefined) return read(state.dataFile, scratch.host, into)
     return readRun(state, offset, scratch, into)
@@ -31,9 +31,9 @@ async function readRuns(state: Qcow2State, offset: GuestOffset, into: Bytes): Pr
   const pieces = new PendingPieces()
   const run = newRun()
   try {
-    for (let done = 0; done < into.byteLength && !pieces.failed; done += run.bytes) {
+    for (let done = 0; done < into.length && !pieces.failed; done += run.bytes) {
       const at = guest(offset + done)
-      const left = into.byteLength - done
+      const left = into.length - done
       await pieces.room()
       // No step between the look-up and the request that uses it: the host cluster may have another owner in the next.
       while (!lookupRun(state, at, left, run)) await findRun(state, at, left, run)
@@ -75,17 +75,17 @@ export function invalidEntry(state: Qcow2State, offset: GuestOffset, run: GuestR
 export function readBacking(state: Qcow2State, offset: GuestOffset, into: Bytes): Completion {
   const backing = backingOf(state)
   const length = backing === undefined ? 0 : backing.node.state.length
-  const present = Math.min(Math.max(length - offset, 0), into.byteLength)
-  if (present < into.byteLength) zeroBytes(into, present)
+  const present = Math.min(Math.max(length - offset, 0), into.length)
+  if (present < into.length) zeroBytes(into, present)
   return backing === undefined || present === 0 ? undefined : read(backing, offset, sliceBytes(into, 0, present))
 }
 
 async function readEncrypted(state: Qcow2State, offset: GuestOffset, place: HostOffset, into: Bytes): Promise<void> {
   const { cipher } = state
-  for (let done = 0; done < into.byteLength; done += CIPHER_PIECE) {
-    const part = sliceBytes(into, done, Math.min(done + CIPHER_PIECE, into.byteLength))
+  for (let done = 0; done < into.length; done += CIPHER_PIECE) {
+    const part = sliceBytes(into, done, Math.min(done + CIPHER_PIECE, into.length))
     // Decrypted apart: whoever owns the buffer may look at it at any time.
-    const bounce = new Uint8Array(part.byteLength)
+    const bounce = new Uint8Array(part.length)
     await read(state.dataFile, place + done, bounce)
     cipher?.decrypt((place + done) as HostOffset, guest(offset + done), bounce)
     copyBytes(part, bounce)

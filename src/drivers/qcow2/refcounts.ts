@@ -3,6 +3,7 @@
 
 import { BlockError } from '../../common/error.js'
 import type { MaybePromise } from '../../common/maybe-promise.js'
+import { background } from '../../io/background.js'
 import { markCorrupt } from './corruption.js'
 import { forgetFreed } from './freed-clusters.js'
 import { type HostOffset, host, isClusterAligned, MAX_HOST_OFFSET } from './layout.js'
@@ -140,6 +141,44 @@ function applyDelta(state: Qcow2State, entry: CacheEntry, cluster: number, delta
 
 function belowZero(state: Qcow2State, cluster: number): BlockError {
   return imageError(state, 'EINVAL', `the reference count of cluster ${cluster} would fall below 0`)
+}
+
+/** Adds 1 to the counts of `count` clusters where all their blocks are in memory; false, with nothing changed, where not. */
+export function raiseRefcountsNow(state: Qcow2State, first: number, count: number): boolean {
+  const { refcountBlockEntries } = state.layout
+  const blockOf = (cluster: number) => {
+    const offset = blockOffset(state, Math.floor(cluster / refcountBlockEntries))
+    return offset === undefined ? undefined : state.refcountCache.peek(offset)
+  }
+  // Runs are short: mostly one block, at most a few.
+  for (let cluster = first; cluster < first + count; cluster = nextBlock(cluster, refcountBlockEntries)) {
+    if (blockOf(cluster) === undefined) return false
+  }
+  for (let cluster = first; cluster < first + count; cluster++) {
+    const entry = blockOf(cluster)
+    if (entry !== undefined) applyDelta(state, entry, cluster, 1, 'never')
+  }
+  return true
+}
+
+function nextBlock(cluster: number, entries: number): number {
+  return (Math.floor(cluster / entries) + 1) * entries
+}
+
+/** As {@link searchFreeClusters}, by what is in memory; undefined where that does not tell. */
+export function searchFreeNow(state: Qcow2State, count: number): number | undefined {
+  let found = 0
+  while (found < count) {
+    const counted = refcountOf(state, state.freeClusterIndex++)
+    if (typeof counted !== 'number') {
+      // The table is loaded by who looks again.
+      background(state.node, counted)
+      return undefined
+    }
+    found = counted === 0 ? found + 1 : 0
+  }
+  const first = state.freeClusterIndex - count
+  return state.freeClusterIndex * state.layout.clusterSize > MAX_HOST_OFFSET ? undefined : first
 }
 
 /**

@@ -2,14 +2,16 @@
 // those beside it are not.
 
 import type { Allocation } from './allocations.js'
-import { allocateClusters, allocateClustersAt } from './allocator.js'
+import { allocateClusters, allocateClustersAt, allocateNow } from './allocator.js'
 import { type ClusterEntry, entryAt, isNormal, kindOf, ownsPlace, placeOf } from './clusters.js'
 import { markCorrupt } from './corruption.js'
 import { COMPRESSED, INVALID, NORMAL } from './l2-entry.js'
+import { sliceAt } from './l2-map.js'
 import { type HeldSlice, writableSlice } from './l2-tables.js'
 import { clusterEnd, clusterStart, type GuestOffset, guest, type HostOffset, host, isClusterAligned } from './layout.js'
 import { hasDataFile, type Qcow2State } from './state.js'
-import { beginAllocating, beginWriting } from './writing.js'
+import { COPIED_HIGH } from './table.js'
+import { beginAllocating, beginWriting, postponesRefcounts } from './writing.js'
 
 /** Host clusters for a part of a write, and what its L2 entries will say. */
 export interface TakenPiece {
@@ -21,6 +23,46 @@ export interface TakenPiece {
   fresh: boolean
   /** Lets those go on that wait for the guest clusters. */
   end: () => void
+}
+
+/**
+ * Takes new clusters for all of `bytes` bytes at `offset` where nothing has to be waited for; undefined, with nothing changed,
+ * where so, or where one allocation does not serve them.
+ */
+export function takeNow(state: Qcow2State, offset: GuestOffset, bytes: number): TakenPiece | undefined {
+  const { layout, l1, settings } = state
+  if (!state.writable || state.corrupt || state.lock.isLocked()) return undefined
+  if (settings.lazyRefcounts && !postponesRefcounts(state)) return undefined
+  const start = clusterStart(layout, offset)
+  const end = clusterEnd(layout, guest(offset + bytes))
+  const l1Index = Math.floor(offset / layout.l2Coverage)
+  if (l1Index >= l1.length || (l1.high(l1Index) & COPIED_HIGH) === 0) return undefined
+  if (state.allocations.conflict(start, end) !== undefined) return undefined
+  const place = sliceAt(state, offset)
+  const entry = place === undefined ? undefined : state.l2Cache.peek(place.offset)
+  if (place === undefined || entry === undefined) return undefined
+  const slice = { entry, index: place.index, entries: place.entries }
+  const count = (end - start) / layout.clusterSize
+  if (countNew(state, slice, count) < count) return undefined
+  const [first, last] = [entryAt(layout, slice, slice.index), entryAt(layout, slice, slice.index + count - 1)]
+  refuseInvalid(state, first, offset)
+  const taken = hasDataFile(state) ? host(start) : allocateNow(state, count)
+  if (taken === undefined) return undefined
+  const dataEnd = guest(offset + bytes)
+  return enter(state, offset, dataEnd, taken, count, false, {
+    start: validStart(state, first, offset),
+    end: validEnd(state, last, dataEnd),
+  })
+}
+
+/** How many of `most` clusters of a slice, from its index on, need a place of their own. */
+function countNew(state: Qcow2State, slice: HeldSlice, most: number): number {
+  let count = 0
+  while (count < most && slice.index + count < slice.entries) {
+    if (ownsPlace(state, entryAt(state.layout, slice, slice.index + count))) break
+    count++
+  }
+  return count
 }
 
 /**
@@ -105,11 +147,7 @@ async function newClusters(
   const { layout } = state
   const start = clusterStart(layout, offset)
   const end = guest(offset + most)
-  let count = 0
-  while (slice.index + count < slice.entries && start + count * layout.clusterSize < end) {
-    if (ownsPlace(state, entryAt(layout, slice, slice.index + count))) break
-    count++
-  }
+  const count = countNew(state, slice, Math.ceil((end - start) / layout.clusterSize))
   const first = entryAt(layout, slice, slice.index)
   refuseInvalid(state, first, offset)
   const taken = await findPlace(state, offset, count, preferred)

@@ -5,21 +5,21 @@
 import { type Bytes, concatBytes, flattenBytes, sliceBytes } from '../../common/io-vector.js'
 import type { Completion } from '../../io/node-io.js'
 import { write } from '../../io/write.js'
-import { copyAround, linkAllocation, releaseAllocation } from './cow.js'
+import { copyAround, linkAllocation, linkNow, releaseAllocation, type Surroundings } from './cow.js'
 import { NORMAL } from './l2-entry.js'
 import { type GuestRun, lookupRun, newRun } from './l2-map.js'
 import { type GuestOffset, guest, type HostOffset, host } from './layout.js'
 import { mayOverlap, refuseOverlap } from './overlap.js'
 import { PendingPieces } from './pending-pieces.js'
 import { hasDataFile, type Qcow2State } from './state.js'
-import { type TakenPiece, takePiece } from './take-piece.js'
+import { type TakenPiece, takeNow, takePiece } from './take-piece.js'
 
 /** Used within one step only. */
 const scratch = newRun()
 
 /** Writes `data` at guest offset `offset`. EIO for damaged metadata, ENOSPC and others as the child says. */
 export function writeGuest(state: Qcow2State, offset: GuestOffset, data: Bytes): Completion {
-  const bytes = data.byteLength
+  const bytes = data.length
   if (
     state.writable &&
     !state.corrupt &&
@@ -31,7 +31,8 @@ export function writeGuest(state: Qcow2State, offset: GuestOffset, data: Bytes):
   ) {
     return write(state.dataFile, scratch.host, data)
   }
-  return writePieces(state, offset, data)
+  const piece = takeNow(state, offset, bytes)
+  return piece === undefined ? writePieces(state, offset, data) : writePiece(state, piece, offset, data)
 }
 
 function isInPlace(run: GuestRun): boolean {
@@ -44,9 +45,9 @@ async function writePieces(state: Qcow2State, offset: GuestOffset, data: Bytes):
   // Clusters of one request go behind each other where they can.
   let preferred: HostOffset | undefined
   try {
-    for (let done = 0; done < data.byteLength && !pieces.failed; ) {
+    for (let done = 0; done < data.length && !pieces.failed; ) {
       const at = guest(offset + done)
-      const left = data.byteLength - done
+      const left = data.length - done
       await pieces.room()
       // No step between the look-up and the write in place that uses it.
       if (state.writable && lookupRun(state, at, left, run, true) && isInPlace(run)) {
@@ -68,23 +69,51 @@ async function writePieces(state: Qcow2State, offset: GuestOffset, data: Bytes):
 }
 
 /** Writes a piece to clusters that were taken for it, then lets the L2 table name them. */
-async function writePiece(state: Qcow2State, piece: TakenPiece, offset: GuestOffset, data: Bytes): Promise<void> {
-  const { allocation } = piece
+function writePiece(state: Qcow2State, piece: TakenPiece, offset: GuestOffset, data: Bytes): Completion {
+  let written: Completion
   try {
-    const { head, tail } = await copyAround(state, piece, offset, data.byteLength)
-    const start = guest(offset - head.byteLength)
-    const place = host(allocation.host + (start - allocation.guestStart))
-    await writeData(state, place, start, concatBytes([head, data, tail]))
+    const around = copyAround(state, piece, offset, data.length)
+    written =
+      around instanceof Promise
+        ? around.then((now) => fill(state, piece, offset, data, now))
+        : fill(state, piece, offset, data, around)
   } catch (error) {
-    await releaseAllocation(state, piece)
-    throw error
+    return giveUp(state, piece, error)
   }
-  await linkAllocation(state, piece)
+  if (written === undefined) return linkPiece(state, piece)
+  return written.then(
+    () => linkPiece(state, piece),
+    (error) => giveUp(state, piece, error),
+  )
+}
+
+function fill(
+  state: Qcow2State,
+  { allocation }: TakenPiece,
+  offset: GuestOffset,
+  data: Bytes,
+  { head, tail }: Surroundings,
+): Completion {
+  if (head.length === 0 && tail.length === 0) {
+    return writeData(state, host(allocation.host + (offset - allocation.guestStart)), offset, data)
+  }
+  const start = guest(offset - head.length)
+  const place = host(allocation.host + (start - allocation.guestStart))
+  return writeData(state, place, start, concatBytes([head, data, tail]))
+}
+
+function linkPiece(state: Qcow2State, piece: TakenPiece): Completion {
+  return linkNow(state, piece) ? undefined : linkAllocation(state, piece)
+}
+
+async function giveUp(state: Qcow2State, piece: TakenPiece, error: unknown): Promise<never> {
+  await releaseAllocation(state, piece)
+  throw error
 }
 
 /** Writes bytes to where they belong, encrypted where the image is. */
 function writeData(state: Qcow2State, place: HostOffset, offset: GuestOffset, data: Bytes): Completion {
-  if (!hasDataFile(state)) refuseOverlap(state, place, data.byteLength, [])
+  if (!hasDataFile(state) && mayOverlap(state, place, data.length)) refuseOverlap(state, place, data.length, [])
   if (state.cipher === undefined) return write(state.dataFile, place, data)
   // A copy: the buffer is the caller's, who is not to find it changed.
   const encrypted = data instanceof Uint8Array ? Uint8Array.from(data) : flattenBytes(data)

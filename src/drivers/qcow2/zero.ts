@@ -6,7 +6,7 @@ import { BDRV_REQ_MAY_UNMAP, type RequestFlags } from '../../common/request.js'
 import { discard } from '../../io/discard.js'
 import { writeZeroes } from '../../io/write-zeroes.js'
 import { freeEntry } from './allocator.js'
-import { type ClusterEntry, entryAt, kindOf, placeOf, putEntry, sameEntry } from './clusters.js'
+import { type ClusterEntry, entryAt, kindOf, namesHost, placeOf, putEntry, sameEntry } from './clusters.js'
 import { subclusterMask } from './cow.js'
 import { AUTOCLEAR_DATA_FILE_RAW } from './header.js'
 import { COMPRESSED_HIGH, ZERO_ALLOCATED, ZERO_LOW, ZERO_PLAIN } from './l2-entry.js'
@@ -152,11 +152,6 @@ function zeroedEntry(
 /** Discards leave their clusters allocated, where the user asked for that. */
 function keepsPlace(state: Qcow2State): boolean {
   return state.settings.discardNoUnref
-}
-
-/** Whether an entry holds a reference on host clusters. */
-function namesHost(state: Qcow2State, entry: ClusterEntry): boolean {
-  return (entry.high & COMPRESSED_HIGH) !== 0 || !Number.isNaN(placeOf(state, entry))
 }
 
 /**

@@ -8,7 +8,7 @@ import { markDirty, truncateBitmaps } from '../dirty-bitmap.js'
 import type { RequestState } from '../request-state.js'
 import { invalidateStatusCache } from '../status-cache.js'
 
-/** Settles a write that could not grow the node and met no bitmap. Called whether it failed or not. */
+/** Settles a write that met no bitmap. Called whether it failed or not. */
 export function settlePlainWrite(state: RequestState, end: Offset): void {
   state.writeGeneration++
   if (end > state.writtenUpTo) state.writtenUpTo = end
@@ -20,6 +20,11 @@ export function settleTrackedWrite(state: RequestState, offset: Offset, bytes: n
   if (state.bitmaps.length > 0) markBitmaps(state, offset, bytes)
 }
 
+/** After a write of the plain path that succeeded: the node is as long as it reached. */
+export function growTo(state: RequestState, end: Offset): void {
+  if (end > state.length) setLength(state, end)
+}
+
 /**
  * Settles a write or zero write of the careful path. Bitmaps are marked also where it failed: nobody knows how much
  * was written.
@@ -27,7 +32,7 @@ export function settleTrackedWrite(state: RequestState, offset: Offset, bytes: n
 export function settleWrite(state: RequestState, offset: Offset, bytes: number, succeeded: boolean): void {
   const end = offset + bytes
   state.writeGeneration++
-  if (succeeded && end > state.length) setLength(state, end)
+  if (succeeded) growTo(state, end)
   if (bytes > 0 && end > state.writtenUpTo) state.writtenUpTo = end
   markBitmaps(state, offset, bytes)
 }

@@ -9,7 +9,7 @@ import { recomputeGates } from '../gates.js'
 import { nodeError } from '../node-error.js'
 import type { Completion } from '../node-io.js'
 import type { RequestIssuer, RequestState, TrackedRequest } from '../request-state.js'
-import { settleTrackedWrite } from './settle.js'
+import { growTo, settleTrackedWrite } from './settle.js'
 
 /** Links a request into its node's list. Guarantees: in flight until {@link leave}. */
 export function enter(state: RequestState, kind: RequestKind, offset: Offset, bytes: number): TrackedRequest {
@@ -103,7 +103,10 @@ function succeed(lowest: TrackedRequest): Completion {
   let request = lowest
   for (;;) {
     const { kind, above, issuer } = request
-    if (kind !== 'read') settleTrackedWrite(request.state, request.offset, request.bytes)
+    if (kind !== 'read') {
+      settleTrackedWrite(request.state, request.offset, request.bytes)
+      growTo(request.state, request.offset + request.bytes)
+    }
     leave(request)
     if (above === undefined) return issuer === undefined ? undefined : issuer.done(kind, request.bytes)
     request = above
