@@ -5,12 +5,11 @@ import { BDRV_BLOCK_OFFSET_VALID, BDRV_BLOCK_RAW } from '../common/block-status.
 import { BDRV_CHILD_DATA, BDRV_CHILD_FILTERED, BDRV_CHILD_PRIMARY } from '../common/child-role.js'
 import { BlockError } from '../common/error.js'
 import { BDRV_SECTOR_SIZE, BLOCK_PROBE_BUF_SIZE } from '../common/limits.js'
-import { PREALLOCATION_MODES } from '../common/option-names.js'
 import { BLK_PERM_RESIZE, BLK_PERM_WRITE } from '../common/permissions.js'
 import { BDRV_REQ_WRITE_COMPRESSED, BDRV_REQ_ZERO_WRITE } from '../common/request.js'
 import { alignUp, type Offset } from '../common/units.js'
 import { defineDriver, type OpenedNode } from '../global-state/driver.js'
-import { enumOption, type OptionValues, sizeOption } from '../global-state/options/option-schema.js'
+import { type OptionValues, sizeOption } from '../global-state/options/option-schema.js'
 import { copyRangeFrom, copyRangeTo } from '../io/copy-range.js'
 import { discard } from '../io/discard.js'
 import { read } from '../io/read.js'
@@ -25,9 +24,9 @@ const RAW_OPTIONS = {
   size: sizeOption({ description: 'length of the disk; the rest of the file by default' }),
 }
 
+/** All else is the protocol's: a raw image is its file. */
 const CREATE_OPTIONS = {
-  size: sizeOption({ required: true, description: 'virtual disk size' }),
-  preallocation: enumOption(PREALLOCATION_MODES, { default: 'off', description: 'how much to allocate at once' }),
+  size: sizeOption({ required: true, description: 'Virtual disk size' }),
 }
 
 /** Shows the bytes of its file. */
@@ -83,9 +82,13 @@ export const rawDriver = defineDriver({
     }
   },
   createOptions: CREATE_OPTIONS,
+  measure(_context, options) {
+    const size = alignUp((options as OptionValues<typeof CREATE_OPTIONS>).size, BDRV_SECTOR_SIZE)
+    return { required: size, fullyAllocated: size }
+  },
   async create(context, options) {
-    const { size, preallocation } = options as OptionValues<typeof CREATE_OPTIONS>
-    await context.createFile({ size: alignUp(size, BDRV_SECTOR_SIZE), preallocation })
+    const { size } = options as OptionValues<typeof CREATE_OPTIONS>
+    await context.createFile({ size: alignUp(size, BDRV_SECTOR_SIZE) })
   },
 })
 

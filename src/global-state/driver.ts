@@ -88,8 +88,16 @@ export interface PreparedChange {
 export interface CreateContext {
   readonly environment: IoEnvironment
   readonly filename: string
-  /** Creates and opens the protocol layer below, of at least `size` bytes, for a format's `create`. */
-  createFile(options: { size: Offset; preallocation?: string }): Promise<CreateFile>
+  /**
+   * Creates and opens the protocol layer below, of at least `size` bytes, for a format's `create`. With `filename` it is a
+   * file beside the image, by a name as its user wrote it.
+   */
+  createFile(options: { size: Offset; preallocation?: string | undefined; filename?: string }): Promise<CreateFile>
+  /**
+   * Opens the image as far as it is written, without its backing file, for its driver to go on. Its children are files made
+   * before, which are its own from then on: their edges are dead.
+   */
+  openImage(children: Readonly<Record<string, CreateFile>>): Promise<NewImageNode>
   /** A copy of the graph's secret called `id`. EINVAL where there is none. */
   secret(id: string): Uint8Array
   readonly signal: AbortSignal | undefined
@@ -143,6 +151,43 @@ export interface BitmapSupport<State> {
   refuseUnstorable(state: State, name: string, granularity: number): void
   /** Takes a bitmap out of the image, if it is stored there. */
   remove(state: State, name: string): Promise<void>
+}
+
+/** A new image that is open for its driver. Closed when `create` settles. */
+export interface NewImageNode {
+  readonly edge: BlockChild
+  /** What the driver's `open` gave as its state. */
+  readonly state: unknown
+}
+
+/** What `measure` is asked about. */
+export interface MeasureContext {
+  readonly environment: IoEnvironment
+  /** The node whose data a new image is to hold; its length is in the options. Undefined: an image without data. */
+  readonly source: BlockDriverState | undefined
+  /** A copy of the graph's secret called `id`. EINVAL where there is none. */
+  secret(id: string): Uint8Array
+}
+
+/** The space a new image takes. In bytes. */
+export interface ImageMeasure {
+  /** For what it is to hold. */
+  readonly required: number
+  /** With every cluster allocated. */
+  readonly fullyAllocated: number
+  /** For the stored bitmaps of the source; undefined where source and image do not both have them. */
+  readonly bitmaps?: number
+}
+
+/** What `amend` may use. */
+export interface AmendContext {
+  /** Also does what may end the access to data (passwords). */
+  readonly force: boolean
+  /** Told how far the change is: `done` of `total`, in units of the driver's. */
+  progress(done: number, total: number): void
+  /** A copy of the graph's secret called `id`. EINVAL where there is none. */
+  secret(id: string): Uint8Array
+  readonly signal: AbortSignal | undefined
 }
 
 /** A driver. `S` is the schema of its options, `State` what its open node keeps. */
@@ -202,6 +247,11 @@ export interface DriverDefinition<S extends OptionSchema = OptionSchema, State =
   probeBlocksizes?(state: State): MaybePromise<BlockSizes>
   readonly createOptions?: OptionSchema
   create?(context: CreateContext, options: Record<string, unknown>): Promise<void>
+  /** Says how large a new image would be, by its creation options. */
+  measure?(context: MeasureContext, options: Record<string, unknown>): MaybePromise<ImageMeasure>
+  readonly amendOptions?: OptionSchema
+  /** Changes what was chosen at creation. Options that were not given are undefined. */
+  amend?(state: State, context: AmendContext, options: Record<string, unknown>): Promise<void>
   readonly snapshots?: SnapshotSupport<State>
   readonly bitmaps?: BitmapSupport<State>
   /** Debug points of a test driver (blkdebug). */

@@ -2,7 +2,12 @@
 
 import { stat } from 'node:fs/promises'
 import { errnoMessage } from '../../common/errno.js'
-import { type CreateImageRequest, createPreparedImage, prepareImage } from '../../global-state/life/create-image.js'
+import {
+  type CreateImageRequest,
+  createPreparedImage,
+  type PreparedImage,
+  prepareImage,
+} from '../../global-state/life/create-image.js'
 import type { NodeState } from '../../global-state/node-state.js'
 import type { FlatOptions, OptionScalar } from '../../global-state/options/options.js'
 import type { BlockDriverState } from '../../io/block-node.js'
@@ -19,10 +24,11 @@ export async function createTarget(
 ): Promise<void> {
   const { graph } = session
   await registerDrivers(graph, request.filename.includes(':') ? undefined : [request.format])
-  let prepared: ReturnType<typeof prepareImage>
+  let prepared: PreparedImage
   try {
     const { size: _ignored, ...options } = request.options ?? {}
-    prepared = prepareImage(graph, { ...request, options })
+    const wanted = { ...request, options }
+    prepared = await graph.mainLoop((main) => prepareImage(main, graph, wanted), `judging ${request.filename}`)
   } catch (thrown) {
     // Nothing was touched yet: the message speaks of the command line.
     const error = failed('', thrown)

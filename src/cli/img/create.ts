@@ -1,6 +1,12 @@
 // create: makes an image file.
 
-import { createPreparedImage, prepareImage } from '../../global-state/life/create-image.js'
+import type { BlockGraph } from '../../global-state/graph.js'
+import {
+  type CreateImageRequest,
+  createPreparedImage,
+  type PreparedImage,
+  prepareImage,
+} from '../../global-state/life/create-image.js'
 import { newCommand, parseCommandLine, repeatedOption } from '../command-line.js'
 import {
   asksForOptions,
@@ -10,7 +16,7 @@ import {
   printCreationOptions,
 } from '../creation-options.js'
 import { registerDrivers } from '../drivers.js'
-import { creationFailed } from '../error-text.js'
+import { creationFailed, failed } from '../error-text.js'
 import { checkObjects, formatOption } from '../image-options.js'
 import { withSession } from '../session.js'
 import { sizeArgument } from '../sizes.js'
@@ -50,23 +56,33 @@ export async function create(tool: Tool, args: readonly string[]): Promise<numbe
     const size = sizeText === undefined ? undefined : sizeArgument('image size', sizeText)
     if (extra !== undefined) throw usageError(tool.name, `Unexpected argument: ${extra}`)
     session.defineSecrets(checkObjects(options.object))
+    await registerDrivers(graph, filename.includes(':') ? undefined : [format])
+    const request = {
+      filename,
+      format,
+      size,
+      options: creationOptions(list),
+      backingFile: options.backing,
+      backingFormat: options.backingFormat,
+      trustBacking: options.unsafe,
+    }
+    const prepared = await prepare(graph, request)
+    if (options.quiet !== true) {
+      tool.out(`Formatting '${printable(filename)}', fmt=${format} ${describeCreation(prepared.options)}\n`)
+    }
     try {
-      await registerDrivers(graph, filename.includes(':') ? undefined : [format])
-      const prepared = prepareImage(graph, {
-        filename,
-        format,
-        size,
-        options: creationOptions(list),
-        backingFile: options.backing,
-        backingFormat: options.backingFormat,
-      })
-      if (options.quiet !== true) {
-        tool.out(`Formatting '${printable(filename)}', fmt=${format} ${describeCreation(prepared.options)}\n`)
-      }
       await graph.mainLoop((main) => createPreparedImage(main, graph, prepared), `creating ${filename}`)
     } catch (thrown) {
       throw creationFailed(printable(filename), thrown)
     }
     return 0
   })
+}
+
+async function prepare(graph: BlockGraph, request: CreateImageRequest): Promise<PreparedImage> {
+  try {
+    return await graph.mainLoop((main) => prepareImage(main, graph, request), `judging ${request.filename}`)
+  } catch (thrown) {
+    throw failed(printable(request.filename), thrown)
+  }
 }

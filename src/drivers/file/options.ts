@@ -31,14 +31,18 @@ export const fileOptions = {
 
 export type FileOptions = OptionValues<typeof fileOptions>
 
+/** In the order in which users are told of them. */
 export const fileCreateOptions = {
-  size: sizeOption({ required: true, description: 'length in bytes' }),
+  size: sizeOption({ required: true, description: 'Virtual disk size' }),
+  nocow: flagOption({ default: false, description: 'Turn off copy-on-write (valid only on btrfs)' }),
   preallocation: enumOption(PREALLOCATION_MODES, {
     default: 'off',
-    description: 'off: sparse; falloc: allocated; full: written with zeroes (metadata is not for files)',
+    description: 'Preallocation mode (allowed values: off, falloc, full)',
   }),
-  nocow: flagOption({ default: false, description: 'no copy-on-write for this file (btrfs)' }),
-  extent_size_hint: sizeOption({ default: 1048576, description: 'size of extents wished for (XFS); 0: none' }),
+  extent_size_hint: sizeOption({
+    default: 1048576,
+    description: 'Extent size hint for the image file, 0 to disable',
+  }),
 } satisfies OptionSchema
 
 export type FileCreateOptions = OptionValues<typeof fileCreateOptions>

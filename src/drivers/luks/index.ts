@@ -4,11 +4,10 @@ import { BDRV_CHILD_IMAGE } from '../../common/child-role.js'
 import { BlockError } from '../../common/error.js'
 import { MAX_LENGTH } from '../../common/limits.js'
 import { BDRV_O_NO_IO } from '../../common/open-flags.js'
-import { PREALLOCATION_MODES } from '../../common/option-names.js'
 import { BDRV_REQ_FUA, BDRV_REQ_WRITE_UNCHANGED } from '../../common/request.js'
 import { alignUp } from '../../common/units.js'
 import { defineDriver, type OpenContext, type OpenedNode } from '../../global-state/driver.js'
-import { enumOption, type OptionValues, sizeOption, stringOption } from '../../global-state/options/option-schema.js'
+import { type OptionValues, sizeOption, stringOption } from '../../global-state/options/option-schema.js'
 import type { BlockChild } from '../../io/block-node.js'
 import { createVolume, newPayloadOffset } from './create.js'
 import { fileArea } from './file-area.js'
@@ -20,10 +19,10 @@ import { type LuksState, payloadIo } from './payload.js'
 import type { SectorCipher } from './sector-cipher.js'
 import { cryptoOf, passwordOf } from './volume.js'
 
+/** What more there is to choose is the protocol's. */
 const CREATE_OPTIONS = {
   size: sizeOption({ required: true, description: 'Virtual disk size' }),
   ...LUKS_CREATE_OPTIONS,
-  preallocation: enumOption(PREALLOCATION_MODES, { default: 'off', description: 'Preallocation mode' }),
 }
 
 /** Volumes of LUKS version 1. */
@@ -60,7 +59,7 @@ export const luksDriver = defineDriver({
     const size = alignUp(values.size, LUKS_SECTOR_BYTES)
     if (size > MAX_LENGTH - start)
       throw new BlockError('EFBIG', 'The requested file size is too large', { op: 'create' })
-    const { edge } = await context.createFile({ size: start + size, preallocation: values.preallocation })
+    const { edge } = await context.createFile({ size: start + size })
     const creation = {
       crypto,
       clock: context.environment.clock,

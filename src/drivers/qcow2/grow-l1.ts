@@ -20,7 +20,7 @@ export async function growL1(state: Qcow2State, entries: number, ahead = false):
   let size = entries
   if (ahead) for (size = Math.max(l1.length, 1); size < entries; ) size = Math.ceil((size * 3) / 2)
   if (entries * ENTRY_BYTES > MAX_L1_BYTES)
-    throw imageError(state, 'EFBIG', 'the L1 table has reached its largest size')
+    throw imageError(state, 'EFBIG', 'Failed to grow the L1 table: File too large')
   size = Math.min(size, MAX_L1_BYTES / ENTRY_BYTES)
   const grown = Table64.ofEntries(size)
   grown.bytes.set(l1.bytes)

@@ -14,6 +14,8 @@ import { changeBackingFile } from './backing-name.js'
 import { loadBitmaps, markBitmapsInUse, refuseUnstorable, removeStoredBitmap, storeBitmaps } from './bitmaps.js'
 import { stopCleaning } from './caches.js'
 import { copyFromGuest, copyToGuest } from './copy.js'
+import { createQcow2 } from './create.js'
+import { QCOW2_CREATE_OPTIONS } from './create-options.js'
 import { flushMetadata, settleImage } from './flush.js'
 import { looksLikeQcow2 } from './header.js'
 import { isDirty } from './header-update.js'
@@ -24,6 +26,7 @@ import { QCOW2_OPTIONS } from './options.js'
 import { readGuest } from './read.js'
 import { prepareReopen } from './reopen.js'
 import { checkImage } from './repair.js'
+import { truncateImage } from './resize.js'
 import { applySnapshot, loadSnapshot } from './snapshot-apply.js'
 import { createSnapshot, deleteSnapshot, listSnapshots, refuseDataFile } from './snapshots.js'
 import { backingOf, hasDataFile, type Qcow2State } from './state.js'
@@ -84,6 +87,8 @@ export const qcow2Driver = defineDriver({
   hasZeroInit: (state) => backingOf(state) === undefined && (state.cipher === undefined || state.l1.isZero(0)),
   changeBackingFile,
   makeEmpty,
+  createOptions: QCOW2_CREATE_OPTIONS,
+  create: createQcow2,
 })
 
 function qcow2Io(state: Qcow2State): NodeIo {
@@ -98,6 +103,7 @@ function qcow2Io(state: Qcow2State): NodeIo {
       : {}),
     writeZeroes: (offset, bytes, flags) => zeroGuest(state, guest(offset), bytes, flags),
     discard: (offset, bytes) => discardGuest(state, guest(offset), bytes),
+    truncate: (length, options) => truncateImage(state, length, options),
     copyRangeFrom: (offset, target, targetOffset, bytes, flags) =>
       copyFromGuest(state, guest(offset), target, targetOffset, bytes, flags),
     copyRangeTo: (source, sourceOffset, offset, bytes, flags) =>

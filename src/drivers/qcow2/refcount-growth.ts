@@ -4,14 +4,14 @@
 import { write } from '../../io/write.js'
 import { barrier } from './barrier.js'
 import { takeOver } from './flush.js'
-import { writeHeaderFields } from './header-update.js'
-import { ENTRY_BYTES, type HostOffset, host, MAX_REFCOUNT_TABLE_BYTES } from './layout.js'
+import { ENTRY_BYTES, type HostOffset, host } from './layout.js'
 import type { CacheEntry } from './metadata-cache.js'
 import { refuseOverlap } from './overlap.js'
+import { writeRefcountArea } from './refcount-area.js'
 import { writeRefcount } from './refcount-codec.js'
 import { refcountStructures } from './refcount-size.js'
-import { changeRefcounts, searchFreeClusters, tryChangeRefcounts } from './refcounts.js'
-import { imageError, type Qcow2State } from './state.js'
+import { searchFreeClusters, tryChangeRefcounts } from './refcounts.js'
+import type { Qcow2State } from './state.js'
 import { Table64 } from './table.js'
 
 /**
@@ -52,7 +52,8 @@ function setCount(state: Qcow2State, entry: CacheEntry, cluster: number, count: 
   state.refcountCache.markDirty(entry)
 }
 
-async function nameBlock(state: Qcow2State, index: number, offset: HostOffset): Promise<void> {
+/** Lets the table name a block that is on stable storage; none where `offset` is 0. */
+export async function nameBlock(state: Qcow2State, index: number, offset: HostOffset): Promise<void> {
   const place = host(state.header.refcountTableOffset + index * ENTRY_BYTES)
   const entry = Table64.ofEntries(1)
   entry.setOffset(0, offset)
@@ -72,43 +73,12 @@ async function growTable(state: Qcow2State, cluster: number, newIndex: number, n
   const used = Math.max(cluster + 1, newBlock / clusterSize)
   const start = Math.ceil(used / refcountBlockEntries) * refcountBlockEntries
   const size = refcountStructures(layout, start, true)
-  if (size.tableClusters * clusterSize > MAX_REFCOUNT_TABLE_BYTES) {
-    throw imageError(state, 'EFBIG', 'the refcount table has reached its largest size')
-  }
-  const table = Table64.ofEntries((size.tableClusters * clusterSize) / ENTRY_BYTES)
-  table.bytes.set(state.refcountTable.bytes)
-  table.setOffset(newIndex, newBlock)
   const firstIndex = start / refcountBlockEntries
-  const blockCount = size.blocks - firstIndex
-  const tableOffset = host((start + blockCount) * clusterSize)
-  const end = start + blockCount + size.tableClusters
-  refuseOverlap(state, host(start * clusterSize), (end - start) * clusterSize, [])
-  for (let i = 0; i < blockCount; i++) {
-    const offset = host((start + i) * clusterSize)
-    table.setOffset(firstIndex + i, offset)
-    const entry = await state.refcountCache.getEmpty(offset)
-    for (let at = start; at < end; at++) {
-      if (Math.floor(at / refcountBlockEntries) === firstIndex + i) setCount(state, entry, at, 1)
-    }
-    state.refcountCache.release(entry)
-  }
-  await state.refcountCache.flush()
-  await write(state.file, tableOffset, table.bytes)
-  await barrier(state)
-  await takeTable(state, table, tableOffset, size.tableClusters)
-  for (let i = 0; i < blockCount; i++) {
-    state.metadata.add('refcount-block', host((start + i) * clusterSize), clusterSize)
-  }
-}
-
-/** The header names the new table; the old one is free. */
-async function takeTable(state: Qcow2State, table: Table64, offset: HostOffset, clusters: number): Promise<void> {
-  const { header, layout } = state
-  const old = { offset: header.refcountTableOffset, bytes: header.refcountTableClusters * layout.clusterSize }
-  await writeHeaderFields(state, 'refcountTable', {
-    refcountTableOffset: offset,
-    refcountTableClusters: clusters,
+  await writeRefcountArea(state, {
+    start,
+    blocks: Array.from({ length: size.blocks - firstIndex }, (_, i) => firstIndex + i),
+    tableClusters: size.tableClusters,
+    dataClusters: 0,
+    named: { index: newIndex, offset: newBlock },
   })
-  state.refcountTable = table
-  await changeRefcounts(state, old.offset, old.bytes, -1, 'other')
 }

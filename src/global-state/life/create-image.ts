@@ -1,34 +1,36 @@
-// Making image files. What can be judged without touching anything is judged first, so that
-// a tool may say what it is about to do; then the protocol makes the file and the format fills it.
+// Making image files. What can be judged is judged first, so that a tool may say what it is about to do; then the protocol
+// makes the file and the format fills it.
 
 import { BlockError, quoteOutside } from '../../common/error.js'
-import { pathHasProtocol } from '../../common/filename.js'
 import { MAX_LENGTH } from '../../common/limits.js'
-import { BLOCK_OPT_BACKING_FILE, BLOCK_OPT_BACKING_FMT, BLOCK_OPT_SIZE } from '../../common/option-names.js'
-import { BLK_PERM_ALL, BLK_PERM_CONSISTENT_READ, BLK_PERM_RESIZE, BLK_PERM_WRITE } from '../../common/permissions.js'
-import type { Offset } from '../../common/units.js'
-import { type BlockBackend, createBackend } from '../backend.js'
-import type { BlockDriver, CreateContext, CreateFile } from '../driver.js'
+import {
+  BLOCK_OPT_BACKING_FILE,
+  BLOCK_OPT_BACKING_FMT,
+  BLOCK_OPT_CLUSTER_SIZE,
+  BLOCK_OPT_SIZE,
+} from '../../common/option-names.js'
+import type { BlockDriver, CreateContext } from '../driver.js'
 import type { BlockGraph } from '../graph.js'
 import type { MainLoop } from '../main-loop.js'
-import type { NodeState } from '../node-state.js'
 import { type OptionSchema, readOptions } from '../options/option-schema.js'
 import type { FlatOptions, OptionScalar } from '../options/options.js'
-import { parseSize } from '../options/size-text.js'
-import { closeNode } from './close.js'
-import { openNode } from './open.js'
+import { lookAtBacking } from './creation-backing.js'
+import { CreationFiles, protocolOf } from './creation-files.js'
+import { readCreationValues } from './creation-values.js'
 
 /** An image to be made. */
 export interface CreateImageRequest {
   filename: string
   /** Name of the format driver. */
   format: string
-  /** Length of the disk in bytes, unless `options` says so. */
+  /** Length of the disk in bytes, unless `options` or the backing file say so. */
   size?: number | undefined
   /** Creation options (`BLOCK_OPT_*`), with values as a person writes them or as they are. */
   options?: FlatOptions
   backingFile?: string | undefined
   backingFormat?: string | undefined
+  /** The backing file is not looked at: it need not be there. */
+  trustBacking?: boolean | undefined
 }
 
 /** A request that was found to make sense. */
@@ -38,7 +40,10 @@ export interface PreparedImage {
   readonly protocol: BlockDriver
   /** Bytes; may exceed what the library or the host can do. */
   readonly size: number
-  /** Options given, flags and sizes read, `size` included. */
+  /**
+   * Options given and the defaults of the format, in the order of its schema and then the protocol's; flags, sizes and
+   * numbers read.
+   */
   readonly options: FlatOptions
 }
 
@@ -57,27 +62,35 @@ export function creationSchema(graph: BlockGraph, formatName: string, filename: 
   const protocol = filename === undefined ? undefined : protocolOf(graph, filename)
   if (format.create === undefined) throw cannotCreate('Format', format)
   if (filename !== undefined && protocol?.create === undefined) throw cannotCreate('Protocol', protocol ?? format)
-  return { format, protocol, schema: { ...protocol?.createOptions, ...format.createOptions } }
+  const schema = { ...format.createOptions }
+  for (const [name, field] of Object.entries(protocol?.createOptions ?? {})) schema[name] ??= field
+  return { format, protocol, schema }
 }
 
 /**
- * Judges a request without touching anything. EINVAL for a format, protocol or option that is not known, for a missing or
- * doubled size, and for a value that is no flag or size; ENOTSUP where a driver cannot create images.
+ * Judges a request without changing anything. EINVAL for a format, protocol or option that is not known, for a missing or
+ * doubled size, and for a value that is no flag or size; ENOTSUP where a driver cannot create images; what opening reports
+ * where the backing file does not open.
  */
-export function prepareImage(graph: BlockGraph, request: CreateImageRequest): PreparedImage {
+export async function prepareImage(
+  main: MainLoop,
+  graph: BlockGraph,
+  request: CreateImageRequest,
+): Promise<PreparedImage> {
   const { filename } = request
   const { format, protocol, schema } = creationSchema(graph, request.format, filename)
-  const options = readGiven(schema, { ...request.options, ...backingOptions(request, format, schema) })
-  const inOptions = options[BLOCK_OPT_SIZE]
+  const given = readCreationValues(schema, { ...request.options, ...backingOptions(request, format, schema) })
+  const inOptions = given[BLOCK_OPT_SIZE]
   if (inOptions !== undefined && request.size !== undefined) throw refusal('The image size must be specified only once')
-  const size = inOptions ?? request.size
+  const backingLength = await judgeBacking(main, graph, request, given)
+  const size = inOptions ?? request.size ?? backingLength
   if (size === undefined) throw refusal('Image creation needs a size parameter')
   return {
     filename,
     format,
     protocol: protocol ?? format,
     size: Number(size),
-    options: { ...options, [BLOCK_OPT_SIZE]: size },
+    options: toldOptions(format, schema, { ...given, [BLOCK_OPT_SIZE]: size }),
   }
 }
 
@@ -86,47 +99,44 @@ export function createPreparedImage(main: MainLoop, graph: BlockGraph, prepared:
   return main.call('createImage', graph.environment, async (call) => {
     const { format, filename, options } = prepared
     if (prepared.size > MAX_LENGTH) throw tooLarge(format)
-    const own =
-      format === prepared.protocol ? { values: readAll(format, options), rest: {} } : splitOptions(format, options)
-    const files: OpenFile[] = []
+    const { values, rest } = readOptions(format.createOptions ?? {}, options, { driver: format.name })
+    const files = new CreationFiles(main, graph, format, rest)
     const context: CreateContext = {
       environment: graph.environment,
       filename,
-      createFile: async (wanted) => {
-        const file = await createFile(main, graph, prepared, { ...own.rest, ...wanted })
-        files.push(file)
+      createFile: async ({ filename: beside, ...wanted }) => {
+        const file = await files.create(beside ?? filename, wanted)
         call.resumed()
         return file
+      },
+      openImage: async (children) => {
+        const image = await files.open(children)
+        call.resumed()
+        return image
       },
       secret: (id) => graph.secrets.lookup(id),
       signal: call.signal,
     }
     try {
-      await format.create?.(context, own.values)
+      await format.create?.(context, values)
     } catch (thrown) {
+      await files.close().catch(() => {
+        // The failure that led here is the one to report.
+      })
       throw thrown instanceof BlockError && thrown.code === 'EFBIG' ? tooLarge(format) : thrown
-    } finally {
-      await closeFiles(main, files)
     }
+    await files.close()
   })
 }
 
 /** Judges and makes an image at once. */
-export function createImage(main: MainLoop, graph: BlockGraph, request: CreateImageRequest): Promise<void> {
-  return createPreparedImage(main, graph, prepareImage(graph, request))
+export async function createImage(main: MainLoop, graph: BlockGraph, request: CreateImageRequest): Promise<void> {
+  await createPreparedImage(main, graph, await prepareImage(main, graph, request))
 }
 
-/** The driver of a file name's protocol. */
-function protocolOf(graph: BlockGraph, filename: string): BlockDriver {
-  const prefix = pathHasProtocol(filename) ? filename.slice(0, filename.indexOf(':')) : undefined
-  const driver = prefix === undefined ? graph.registry.find('file') : graph.registry.findProtocol(prefix)
-  if (driver === undefined) throw refusal(`Unknown protocol ${quoteOutside(prefix ?? 'file')}`)
-  return driver
-}
-
-/** A backing file needs a format that has them, and the format of the backing file. */
+/** A backing file needs a format that has them. */
 function backingOptions(request: CreateImageRequest, format: BlockDriver, schema: OptionSchema): FlatOptions {
-  const { backingFile, backingFormat, filename } = request
+  const { backingFile, backingFormat } = request
   const options: Record<string, OptionScalar> = {}
   if (backingFile !== undefined) {
     if (!Object.hasOwn(schema, BLOCK_OPT_BACKING_FILE)) {
@@ -140,103 +150,39 @@ function backingOptions(request: CreateImageRequest, format: BlockDriver, schema
     }
     options[BLOCK_OPT_BACKING_FMT] = backingFormat
   }
-  if (backingFile === filename)
-    throw refusal('Error: Trying to create an image with the same filename as the backing file')
-  if (backingFile !== undefined && backingFormat === undefined) {
-    throw refusal('Backing file specified without backing format')
-  }
   return options
 }
 
-/** Refuses options the schema does not know; reads flags and sizes. Words are left to the driver that knows them. */
-function readGiven(schema: OptionSchema, given: FlatOptions): FlatOptions {
-  const read: Record<string, OptionScalar> = {}
-  for (const [name, value] of Object.entries(given)) {
-    const field = Object.hasOwn(schema, name) ? schema[name] : undefined
-    if (field === undefined) throw refusal(`Invalid parameter ${quoteOutside(name)}`)
-    read[name] = field.type === 'size' ? readSize(name, value) : field.type === 'flag' ? readFlag(name, value) : value
-  }
-  return read
-}
-
-/** Sizes beyond the cap pass: what is too large for the format is its to say. */
-function readSize(name: string, value: OptionScalar): number {
-  const size = typeof value === 'string' ? parseSize(value) : value
-  if (typeof size === 'number' && size >= 0 && Number.isInteger(size) && size < 2 ** 64) return size
-  throw new BlockError('EINVAL', `Parameter '${name}' expects a non-negative number below 2^64`, {
-    op: 'create',
-    hint: 'Optional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-\nand exabytes, respectively.',
-  })
-}
-
-function readFlag(name: string, value: OptionScalar): boolean {
-  if (typeof value === 'boolean') return value
-  if (value === 'on' || value === 'off') return value === 'on'
-  throw refusal(`Parameter '${name}' expects 'on' or 'off'`)
-}
-
-/** The options of the format, read; the rest is the protocol's. */
-function splitOptions(
-  format: BlockDriver,
-  options: FlatOptions,
-): { values: Record<string, unknown>; rest: FlatOptions } {
-  const { values, rest } = readOptions(format.createOptions ?? {}, options, { driver: format.name })
-  return { values, rest }
-}
-
-function readAll(driver: BlockDriver, options: FlatOptions): Record<string, unknown> {
-  return readOptions(driver.createOptions ?? {}, options, { driver: driver.name }).values
-}
-
-interface OpenFile extends CreateFile {
-  node: NodeState
-  backend: BlockBackend
-}
-
-/** Lets the protocol make the file, and opens it for the format to write. */
-async function createFile(
+/** A backing file has a name, a format that is said (threats.md N07), and opens. Gives its length, where it was looked at. */
+async function judgeBacking(
   main: MainLoop,
   graph: BlockGraph,
-  prepared: PreparedImage,
-  options: Record<string, unknown> & { size: Offset },
-): Promise<OpenFile> {
-  const { protocol, filename } = prepared
-  const context: CreateContext = {
-    environment: graph.environment,
-    filename,
-    createFile: async () => {
-      throw new BlockError('ENOTSUP', `driver '${protocol.name}' is a protocol: no file is below it`, { op: 'create' })
-    },
-    secret: (id) => graph.secrets.lookup(id),
-    signal: undefined,
+  request: CreateImageRequest,
+  given: FlatOptions,
+): Promise<number | undefined> {
+  const { [BLOCK_OPT_BACKING_FILE]: name, [BLOCK_OPT_BACKING_FMT]: format } = given
+  if (typeof name !== 'string') return undefined
+  if (name === '') throw refusal('Expected backing file name, got empty string')
+  if (name === request.filename) {
+    throw refusal('Error: Trying to create an image with the same filename as the backing file')
   }
-  const given: Record<string, OptionScalar> = {}
-  for (const [name, value] of Object.entries(options)) {
-    if (value !== undefined && Object.hasOwn(protocol.createOptions ?? {}, name)) given[name] = value as OptionScalar
-  }
-  await protocol.create?.(context, readAll(protocol, given))
-  const node = await openNode(main, graph, { driver: protocol.name, filename, discard: 'unmap' })
-  try {
-    const perm = BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE | BLK_PERM_RESIZE
-    const backend = await createBackend(main, graph, { node, perm, shared: BLK_PERM_ALL, allowWriteBeyondEof: true })
-    const { edge } = backend.root
-    if (edge === undefined) throw new BlockError('ENOMEDIUM', 'the new file has gone', { op: 'create' })
-    return { node, backend, edge }
-  } catch (thrown) {
-    await closeNode(main, node)
-    throw thrown
-  }
+  const wanted = typeof format === 'string' ? format : undefined
+  const found =
+    request.trustBacking === true ? undefined : await lookAtBacking(main, graph, request.filename, name, wanted)
+  if (wanted !== undefined) return found?.length
+  const hint = found === undefined ? {} : { hint: `Detected format of ${found.format}.` }
+  throw new BlockError('EINVAL', 'Backing file specified without backing format', { op: 'create', ...hint })
 }
 
-/** Closes every file, the last opened first; then throws the first error. */
-async function closeFiles(main: MainLoop, files: readonly OpenFile[]): Promise<void> {
-  const errors: unknown[] = []
-  for (const { backend, node } of [...files].reverse()) {
-    for (const close of [() => backend.close(main), () => closeNode(main, node)]) {
-      await close().catch((error: unknown) => errors.push(error))
-    }
+function toldOptions(format: BlockDriver, schema: OptionSchema, given: FlatOptions): FlatOptions {
+  const told: Record<string, OptionScalar> = {}
+  // What a protocol does by default is nobody's concern.
+  const defaults: OptionSchema = format.kind === 'protocol' ? {} : (format.createOptions ?? {})
+  for (const name of Object.keys(schema)) {
+    const value = Object.hasOwn(given, name) ? given[name] : defaults[name]?.default
+    if (value !== undefined) told[name] = value as OptionScalar
   }
-  if (errors.length > 0) throw errors[0]
+  return told
 }
 
 function cannotCreate(what: 'Format' | 'Protocol', driver: BlockDriver): BlockError {
@@ -244,7 +190,10 @@ function cannotCreate(what: 'Format' | 'Protocol', driver: BlockDriver): BlockEr
 }
 
 function tooLarge(format: BlockDriver): BlockError {
-  return new BlockError('EFBIG', `The image size is too large for file format '${format.name}'`, { op: 'create' })
+  const advice =
+    format.createOptions?.[BLOCK_OPT_CLUSTER_SIZE] === undefined ? '' : ' (try using a larger cluster size)'
+  const message = `The image size is too large for file format '${format.name}'${advice}`
+  return new BlockError('EFBIG', message, { op: 'create' })
 }
 
 function refusal(message: string): BlockError {

@@ -1,15 +1,17 @@
 import { expect, test } from 'vitest'
+import { BDRV_CHILD_DATA, BDRV_CHILD_IMAGE } from '../../../../src/common/child-role.js'
 import { BlockError } from '../../../../src/common/error.js'
 import { rawDriver } from '../../../../src/drivers/raw.js'
 import { type BlockDriver, defineDriver } from '../../../../src/global-state/driver.js'
 import { BlockGraph } from '../../../../src/global-state/graph.js'
-import { createImage, prepareImage } from '../../../../src/global-state/life/create-image.js'
+import { type CreateImageRequest, createImage, prepareImage } from '../../../../src/global-state/life/create-image.js'
 import { flagOption, sizeOption, stringOption } from '../../../../src/global-state/options/option-schema.js'
+import type { NodeIo } from '../../../../src/io/node-io.js'
 import { write } from '../../../../src/io/write.js'
 
 /** A host whose files are buffers, a format with a header and a backing file, and a protocol that cannot create. */
 function makeHost(failing: 'nothing' | 'create' | 'format' = 'nothing') {
-  const files = new Map<string, Uint8Array>()
+  const files = new Map([['base', new Uint8Array(2048)]])
   const created: Record<string, unknown>[] = []
   const file = defineDriver({
     name: 'file',
@@ -22,21 +24,23 @@ function makeHost(failing: 'nothing' | 'create' | 'format' = 'nothing') {
       created.push(options)
       files.set(context.filename, new Uint8Array(Number(options.size)))
     },
-    open: (_context, options) => ({
-      io: {
-        length: () => files.get(options.filename)?.byteLength ?? 0,
-        read: () => {},
-        write: (offset, data) => {
-          if (data instanceof Uint8Array) files.get(options.filename)?.set(data, offset)
-        },
-      },
-      state: undefined,
-    }),
+    open(_context, options) {
+      if (!files.has(options.filename)) throw new BlockError('ENOENT', `there is no '${options.filename}'`)
+      return { io: fileIo(options.filename), state: undefined }
+    },
+  })
+  const fileIo = (name: string): NodeIo => ({
+    length: () => files.get(name)?.byteLength ?? 0,
+    read: () => {},
+    write: (offset, data) => {
+      if (data instanceof Uint8Array) files.get(name)?.set(data, offset)
+    },
   })
   const format = defineDriver({
     name: 'headed',
     kind: 'format',
     options: {},
+    childNames: ['file', 'beside'],
     createOptions: {
       size: sizeOption({ required: true }),
       cluster_size: sizeOption({ default: 65536 }),
@@ -44,13 +48,23 @@ function makeHost(failing: 'nothing' | 'create' | 'format' = 'nothing') {
       backing_fmt: stringOption(),
     },
     async create(context, options) {
-      const { edge } = await context.createFile({ size: 1024 })
-      await write(edge, 0, new Uint8Array(512).fill(0x51))
+      const file = await context.createFile({ size: 1024 })
+      const beside = await context.createFile({ filename: 'beside', size: 16 })
+      await write(file.edge, 0, new Uint8Array(512).fill(0x51))
       if (failing === 'format') throw new BlockError('EIO', 'broken')
-      created.push(options)
+      const image = await context.openImage({ file, beside })
+      await write(image.edge, 0, new Uint8Array(1).fill(0x52))
+      created.push({ ...options, state: image.state })
     },
-    open: async () => {
-      throw new BlockError('ENOTSUP', 'never opened here')
+    async open(context) {
+      const file = await context.child('file', BDRV_CHILD_IMAGE)
+      const beside = await context.child('beside', BDRV_CHILD_DATA)
+      const io: NodeIo = {
+        length: () => file.node.state.length,
+        read: () => {},
+        write: (offset, data) => write(beside, offset, data),
+      }
+      return { io, state: 'opened' }
     },
   })
   const fixed = defineDriver({
@@ -64,13 +78,10 @@ function makeHost(failing: 'nothing' | 'create' | 'format' = 'nothing') {
   return { graph: new BlockGraph({ drivers }), files, created }
 }
 
-function refusal(act: () => unknown): BlockError {
-  try {
-    act()
-  } catch (thrown) {
-    if (thrown instanceof BlockError) return thrown
-  }
-  throw new Error('no BlockError')
+type Host = ReturnType<typeof makeHost>
+
+function prepare({ graph }: Host, request: CreateImageRequest) {
+  return graph.mainLoop((main) => prepareImage(main, graph, request))
 }
 
 test('a raw image is its file; options of the protocol reach the protocol', async () => {
@@ -86,7 +97,9 @@ test('a format writes its header to the new file, which is closed when it is don
   const { graph, files, created } = makeHost()
   await graph.mainLoop((main) => createImage(main, graph, { filename: 'a', format: 'headed', size: 4096 }))
   expect(files.get('a')?.subarray(0, 513)).toEqual(new Uint8Array(513).fill(0x51, 0, 512))
-  expect(created.at(-1)).toEqual({ size: 4096, cluster_size: 65536 })
+  // The image was opened by its own driver, on both files.
+  expect(files.get('beside')?.subarray(0, 2)).toEqual(Uint8Array.of(0x52, 0))
+  expect(created.at(-1)).toEqual({ size: 4096, cluster_size: 65536, state: 'opened' })
   expect([graph.nodes.size, graph.backends.size]).toEqual([0, 0])
 })
 
@@ -98,7 +111,8 @@ test('a format that fails leaves nothing open, and what does not fit is told in 
   })
   expect([broken.graph.nodes.size, broken.graph.backends.size]).toEqual([0, 0])
   const full = makeHost('create')
-  const tooLarge = { code: 'EFBIG', message: "The image size is too large for file format 'headed'" }
+  const message = "The image size is too large for file format 'headed' (try using a larger cluster size)"
+  const tooLarge = { code: 'EFBIG', message }
   await expect(full.graph.mainLoop((main) => createImage(main, full.graph, request))).rejects.toMatchObject(tooLarge)
   const beyond = { ...request, size: 2 ** 60 }
   await expect(full.graph.mainLoop((main) => createImage(main, full.graph, beyond))).rejects.toMatchObject(tooLarge)
@@ -136,7 +150,7 @@ test.each([
     "Backing file not supported for file format 'raw'",
   ],
   [
-    { filename: 'a', format: 'headed', size: 1, backingFile: 'b' },
+    { filename: 'a', format: 'headed', size: 1, backingFile: 'base' },
     'EINVAL',
     'Backing file specified without backing format',
   ],
@@ -145,27 +159,52 @@ test.each([
     'EINVAL',
     'Error: Trying to create an image with the same filename as the backing file',
   ],
-])('%j is refused before anything is touched', (request, code, message) => {
-  const { graph, files } = makeHost()
-  expect(refusal(() => prepareImage(graph, request))).toMatchObject({ code, message })
-  expect(files.size).toBe(0)
+  [
+    { filename: 'a', format: 'headed', backingFile: 'gone', backingFormat: 'raw' },
+    'ENOENT',
+    expect.stringContaining('gone'),
+  ],
+  [{ filename: 'a', format: 'headed', backingFile: 'base', backingFormat: 'foo' }, 'EINVAL', "Unknown driver 'foo'"],
+  [
+    { filename: 'a', format: 'headed', options: { backing_file: '', backing_fmt: 'raw' } },
+    'EINVAL',
+    'Expected backing file name, got empty string',
+  ],
+  [
+    { filename: 'a', format: 'headed', backingFile: 'b', backingFormat: 'raw', trustBacking: true },
+    'EINVAL',
+    'Image creation needs a size parameter',
+  ],
+])('%j is refused before anything is touched', async (request, code, message) => {
+  const host = makeHost()
+  await expect(prepare(host, request)).rejects.toMatchObject({ code, message })
+  expect(host.created).toEqual([])
 })
 
-test('what was prepared says what will be made', () => {
-  const { graph } = makeHost()
-  const prepared = prepareImage(graph, {
+test('what was prepared says what will be made: what was given and the defaults of the format, in order', async () => {
+  const prepared = await prepare(makeHost(), {
     filename: 'a',
     format: 'headed',
-    options: { size: '1.5k', nocow: 'off', cluster_size: '4k' },
-    backingFile: 'b',
+    options: { nocow: 'off', size: '1.5k' },
+    backingFile: 'gone',
     backingFormat: 'raw',
+    trustBacking: true,
   })
   expect(prepared).toMatchObject({ filename: 'a', size: 1536 })
-  expect(prepared.options).toEqual({
-    size: 1536,
-    nocow: false,
-    cluster_size: 4096,
-    backing_file: 'b',
-    backing_fmt: 'raw',
-  })
+  expect(Object.entries(prepared.options)).toEqual([
+    ['size', 1536],
+    ['cluster_size', 65536],
+    ['backing_file', 'gone'],
+    ['backing_fmt', 'raw'],
+    ['nocow', false],
+  ])
+})
+
+test('the backing file says how long the image is, and what its format is where nobody does', async () => {
+  const host = makeHost()
+  const request = { filename: 'a', format: 'headed', backingFile: 'base' }
+  expect((await prepare(host, { ...request, backingFormat: 'raw' })).size).toBe(2048)
+  expect((await prepare(host, { ...request, backingFormat: 'raw', size: 512 })).size).toBe(512)
+  await expect(prepare(host, request)).rejects.toMatchObject({ hint: 'Detected format of raw.' })
+  expect([host.graph.nodes.size, host.graph.backends.size]).toEqual([0, 0])
 })
