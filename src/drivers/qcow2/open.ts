@@ -181,7 +181,9 @@ async function openDataFile(context: OpenContext, file: BlockChild, first: First
   if ((context.openFlags & BDRV_O_NO_IO) !== 0) return file
   const name = extensions.dataFile
   if (name === undefined && !context.hasChild('data-file')) throw invalid("'data-file' is required for this image")
-  return context.child('data-file', BDRV_CHILD_DATA, name === undefined ? {} : { filename: name })
+  // Whoever names the file decides; the name in the image counts where nobody does.
+  const given = context.hasChild('data-file') || name === undefined
+  return context.child('data-file', BDRV_CHILD_DATA, given ? {} : { filename: name })
 }
 
 /** The backing file, unless it is not wanted. Its format is the caller's to name, or the image's (threats.md N07). */

@@ -58,11 +58,14 @@ async function writeOne(state: Qcow2State, offset: GuestOffset, data: Bytes, tur
   }
   const bytes = packed
   for (;;) {
-    const conflict = state.allocations.conflict(offset, guest(offset + clusterSize))
-    if (conflict === undefined) break
+    const conflict = await state.lock.runExclusive(async () => {
+      const found = state.allocations.conflict(offset, guest(offset + clusterSize))
+      if (found === undefined) await storeCompressed(state, offset, bytes)
+      return found
+    })
+    if (conflict === undefined) return
     await conflict.ended
   }
-  await state.lock.runExclusive(() => storeCompressed(state, offset, bytes))
 }
 
 function padded(data: Bytes, clusterSize: number): Uint8Array {

@@ -4,6 +4,7 @@
 import { BlockError } from '../../common/error.js'
 import { BDRV_REQ_MAY_UNMAP, type RequestFlags } from '../../common/request.js'
 import { discard } from '../../io/discard.js'
+import { settleRange } from '../../io/settle-range.js'
 import { writeZeroes } from '../../io/write-zeroes.js'
 import { freeEntry } from './allocator.js'
 import { type ClusterEntry, entryAt, kindOf, namesHost, placeOf, putEntry, sameEntry } from './clusters.js'
@@ -42,11 +43,14 @@ export async function zeroGuest(
   const old = state.header.version < 3
   if (old && backingOf(state) !== undefined) throw unsupported(state, 'version 2 images have no zero clusters')
   const beyond = atEnd ? guest(end) : stop
-  if (start < offset || beyond > end) {
-    if (!(await restReadsZero(state, start, offset, guest(end), beyond))) throw unsupported(state, 'not whole clusters')
+  // Looked at under the lock: until then others may write there.
+  const refuse = async () => {
+    if (await restReadsZero(state, start, offset, guest(end), beyond)) return
+    throw unsupported(state, 'not whole clusters')
   }
-  if (old) await discardClusters(state, start, stop, 'zero', 'request')
-  else await zeroClusters(state, start, stop, flags)
+  const before = start < offset || beyond > end ? refuse : undefined
+  if (old) await discardClusters(state, start, stop, 'zero', 'request', before)
+  else await zeroClusters(state, start, stop, flags, before)
 }
 
 function unsupported(state: Qcow2State, message: string): BlockError {
@@ -64,20 +68,31 @@ async function restReadsZero(
   return (await rangeReadsZero(state, start, offset - start)) && (await rangeReadsZero(state, end, stop - end))
 }
 
-/** Zeroes whole subclusters. */
+/** Zeroes whole subclusters. `before` may refuse each part of them, under the lock and ahead of any change. */
 export async function zeroClusters(
   state: Qcow2State,
   start: GuestOffset,
   stop: GuestOffset,
   flags: RequestFlags,
+  before?: () => Promise<void>,
 ): Promise<void> {
-  if ((state.header.autoclearFeatures & AUTOCLEAR_DATA_FILE_RAW) !== 0n && hasDataFile(state)) {
-    const length = Math.min(stop, state.dataFile.node.state.length) - start
-    if (length > 0) await writeZeroes(state.dataFile, start, length, flags)
-  }
-  await overSlices(state, start, stop, (at, until) =>
-    changeEntries(state, at, until, 'request', (before, from, to) => zeroedEntry(state, before, from, to, flags)),
-  )
+  const raw = (state.header.autoclearFeatures & AUTOCLEAR_DATA_FILE_RAW) !== 0n && hasDataFile(state)
+  await overSlices(state, start, stop, async (at, until) => {
+    await before?.()
+    if (raw) await zeroData(state, at, until, flags)
+    await changeEntries(state, at, until, 'request', (entry, from, to) => zeroedEntry(state, entry, from, to, flags))
+    // Writes in place that were on their way may have come after the zeroes; from now on there are no others.
+    const late = raw ? settleRange(state.dataFile.node, at, until - at) : undefined
+    if (late === undefined) return
+    await late
+    await zeroData(state, at, until, flags)
+  })
+}
+
+/** A data file that is an image by itself holds the zeroes, too. */
+async function zeroData(state: Qcow2State, start: GuestOffset, stop: GuestOffset, flags: RequestFlags): Promise<void> {
+  const length = Math.min(stop, state.dataFile.node.state.length) - start
+  if (length > 0) await writeZeroes(state.dataFile, start, length, flags)
 }
 
 /**
@@ -168,15 +183,17 @@ export async function discardGuest(state: Qcow2State, offset: GuestOffset, bytes
   await discardClusters(state, offset, clusterEnd(layout, guest(end)), 'zero', 'request')
 }
 
-/** Drops the clusters of a range. The image's lock is not held. */
+/** Drops the clusters of a range. The image's lock is not held. `before` as for {@link zeroClusters}. */
 export async function discardClusters(
   state: Qcow2State,
   start: GuestOffset,
   stop: GuestOffset,
   mode: DiscardMode,
   purpose: FreePurpose,
+  before?: () => Promise<void>,
 ): Promise<void> {
   await overSlices(state, start, stop, async (at, until) => {
+    await before?.()
     await changeEntries(state, at, until, purpose, (before) => discardedEntry(state, before, mode))
     if (hasDataFile(state)) await discardData(state, at, until)
   })

@@ -1,0 +1,146 @@
+// Images on stores in memory whose requests wait for the order of a seed: one image, or a chain of them.
+
+import { deflateRawSync, inflateRawSync } from 'node:zlib'
+import type { BdrvCheckResult } from '../../../src/common/block-info.js'
+import type { HostServices } from '../../../src/common/host-services.js'
+import { checkImage } from '../../../src/global-state/check-image.js'
+import type { BlockDriver } from '../../../src/global-state/driver.js'
+import { loadSnapshot } from '../../../src/global-state/snapshot.js'
+import { withDrained } from '../../../src/io/drained.js'
+import { Controller, controlledDriver } from '../../../src/testing/storage/controlled.js'
+import { ChunkStore, storageDriver, storageOf } from '../../../src/testing/storage/memory-storage.js'
+import { openRig, type Rig } from '../../support/driver-rig.js'
+import { emptyQcow2, type ImageKind } from '../../support/empty-qcow2.js'
+import { ReleaseOrder } from '../../support/release-order.js'
+
+/** One image of a chain. */
+export interface LayerKind {
+  image: ImageKind
+  /** Bytes of its disk. */
+  size: number
+  /** Runtime options. */
+  open?: Readonly<Record<string, unknown>>
+}
+
+type NodeOptions = Record<string, unknown>
+
+/** Images on stores, and the graph in which they are open. */
+export class ImageWorld {
+  readonly controller = new Controller()
+  readonly order: ReleaseOrder
+  /** From the base to the top. */
+  readonly layers: readonly LayerKind[]
+  readonly #stores: readonly ChunkStore[]
+  readonly #dataStores: readonly (ChunkStore | undefined)[]
+  /** Runtime options of the top. */
+  topOptions: Readonly<Record<string, unknown>>
+  #rig: Rig | undefined
+
+  constructor(layers: readonly LayerKind[], seed: number) {
+    this.layers = layers
+    this.order = new ReleaseOrder(this.controller, seed)
+    this.#stores = layers.map(({ image, size }) => storageOf(emptyQcow2(size, image)))
+    this.#dataStores = layers.map(({ image, size }) =>
+      image.dataFile === undefined ? undefined : new ChunkStore(size),
+    )
+    this.topOptions = layers.at(-1)?.open ?? {}
+  }
+
+  get rig(): Rig {
+    if (this.#rig === undefined) throw new Error('the image is not open')
+    return this.#rig
+  }
+
+  /** Opens the chain up to layer `top`; requests wait for the order. */
+  async open(options: NodeOptions = {}, top = this.layers.length - 1): Promise<void> {
+    const opening = openRig({ ...this.#options(top, 'waits'), ...options }, this.#environment('waits'))
+    this.#rig = await this.order.drive(opening)
+  }
+
+  /** Closes the chain. */
+  async close(): Promise<void> {
+    const { rig } = this
+    this.#rig = undefined
+    const left = await this.order.drive(rig.close())
+    if (left !== 0) throw new Error(`${left} nodes are left`)
+  }
+
+  /** All that the open disk shows. */
+  async readAll(): Promise<Uint8Array> {
+    const { backend } = this.rig
+    const content = new Uint8Array(backend.length)
+    await this.order.drive(backend.read(0, content))
+    return content
+  }
+
+  /** What a check of the open image finds; its lines where it finds anything. */
+  async check(): Promise<{ result: BdrvCheckResult; lines: string[] }> {
+    const { graph, node } = this.rig
+    const lines: string[] = []
+    const run = graph.mainLoop((main) => checkImage(main, node, 0, (line) => lines.push(line)))
+    return { result: await this.order.drive(run), lines }
+  }
+
+  /** What snapshot `name` of the closed image at the top shows, up to the length of the disk. */
+  async readSnapshot(name: string): Promise<Uint8Array> {
+    const top = this.layers.length - 1
+    const rig = await openRig({ ...this.#options(top, 'at-once'), 'read-only': true }, this.#environment('at-once'))
+    try {
+      const { graph, node, backend } = rig
+      await graph.mainLoop((main) => withDrained([node], (quiet) => loadSnapshot(main, quiet, node, { name })))
+      const content = new Uint8Array(backend.length)
+      await backend.read(0, content)
+      return content
+    } finally {
+      await rig.close()
+    }
+  }
+
+  #options(top: number, mode: StorageMode): NodeOptions {
+    let below: NodeOptions | undefined
+    for (let index = 0; index <= top; index++) {
+      const isTop = index === this.layers.length - 1
+      below = {
+        driver: 'qcow2',
+        file: { driver: `${mode}-image-${index}` },
+        ...(this.#dataStores[index] === undefined ? {} : { 'data-file': { driver: `${mode}-data-${index}` } }),
+        ...(below === undefined ? {} : { backing: { ...below, 'read-only': true } }),
+        ...(isTop ? this.topOptions : this.layers[index]?.open),
+      }
+    }
+    return below ?? {}
+  }
+
+  #environment(mode: StorageMode): { drivers: BlockDriver[]; services: HostServices; perm?: number } {
+    const driver = (name: string, store: ChunkStore): BlockDriver =>
+      mode === 'waits' ? controlledDriver(this.controller, name, store) : storageDriver(store, name)
+    const drivers = this.#stores.map((store, index) => driver(`${mode}-image-${index}`, store))
+    for (const [index, store] of this.#dataStores.entries()) {
+      if (store !== undefined) drivers.push(driver(`${mode}-data-${index}`, store))
+    }
+    const services = { deflate: deflateOf(mode === 'waits' ? this.controller : undefined) }
+    return { drivers, services, ...(mode === 'waits' ? {} : { perm: 1 }) }
+  }
+}
+
+type StorageMode = 'waits' | 'at-once'
+
+/** Compression that takes its time as storage does. */
+function deflateOf(controller: Controller | undefined): NonNullable<HostServices['deflate']> {
+  const turn = async (label: string, bytes: number) => {
+    await controller?.admit(label, 'read', 0, bytes, () => undefined)
+  }
+  return {
+    async compress(data, most) {
+      await turn('compress', data.byteLength)
+      const packed = deflateRawSync(data, { windowBits: 12 })
+      return packed.byteLength <= most ? new Uint8Array(packed) : undefined
+    },
+    async decompress(data, bytes) {
+      await turn('decompress', bytes)
+      const plain = new Uint8Array(bytes)
+      plain.set(inflateRawSync(data, { finishFlush: 2, maxOutputLength: bytes }))
+      return plain
+    },
+  }
+}
