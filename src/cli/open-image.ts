@@ -83,7 +83,7 @@ async function openRequested(session: Session, request: ImageRequest): Promise<O
   const opening = { probe: true, flags: request.flags ?? 0 }
   return graph.mainLoop(async (main) => {
     const node = snapshot
-      ? await openTemporaryOverlay(main, graph, options, opening)
+      ? await openTemporaryOverlay(main, graph, options, opening, request.writable === true)
       : await openNode(main, graph, options, opening)
     try {
       if (copyOnRead) startCopyOnRead(node)

@@ -17,17 +17,18 @@ import type { FlatOptions } from '../global-state/options/options.js'
 
 const FORMAT = 'qcow2'
 
-/** Opens the image that `options` say, read-only, and a new overlay above it, which is returned. */
+/** Opens the image that `options` say, read-only, and a new overlay above it, which is returned; that may be read-only too. */
 export async function openTemporaryOverlay(
   main: MainLoop,
   graph: BlockGraph,
   options: FlatOptions,
   settings: OpenSettings,
+  writable: boolean,
 ): Promise<NodeState> {
   if (graph.registry.find(FORMAT) === undefined) throw new Error(`Unknown driver '${FORMAT}'`)
   const base = await openNode(main, graph, options, settings)
   try {
-    const overlay = await openNewOverlay(main, graph, base)
+    const overlay = await openNewOverlay(main, graph, base, writable)
     await dropHold(main, base)
     return overlay
   } catch (thrown) {
@@ -36,14 +37,20 @@ export async function openTemporaryOverlay(
   }
 }
 
-async function openNewOverlay(main: MainLoop, graph: BlockGraph, base: NodeState): Promise<NodeState> {
+async function openNewOverlay(
+  main: MainLoop,
+  graph: BlockGraph,
+  base: NodeState,
+  writable: boolean,
+): Promise<NodeState> {
   const folder = await mkdtemp(join(tmpdir(), 'blockgraph-'))
   try {
     const filename = join(folder, `overlay.${FORMAT}`)
     const size = alignUp(base.state.length, BDRV_SECTOR_SIZE)
     await createImage(main, graph, { filename, format: FORMAT, size })
     const file = { driver: 'file', filename, discard: 'unmap' }
-    return await openNode(main, graph, { driver: FORMAT, discard: 'unmap', file, backing: base.nodeName })
+    const access = { 'read-only': !writable, discard: 'unmap' }
+    return await openNode(main, graph, { driver: FORMAT, ...access, file, backing: base.nodeName })
   } finally {
     await rm(folder, { recursive: true, force: true })
   }

@@ -30,6 +30,8 @@ export async function makeQcow2Fixtures(folder: string, img: Peer, io: Peer): Pr
 
 const LUKS = ['--object', 'secret,id=s,data=abc', '--image-opts', 'driver=luks,key-secret=s,file.filename=l.luks']
 
+const SNAPSHOT = ['read -v 0 16', 'write -P 0xee 100 64k', 'read -P 0xee 100 1k', 'map', 'discard 0 64k', 'length']
+
 const on = (name: string, ...commands: string[]): IoCase => ({ args: ['-f', 'qcow2', name], commands })
 
 /** Every run. */
@@ -95,6 +97,41 @@ export const IO_QCOW2_CASES: readonly IoCase[] = [
   on('q.qcow2', 'reopen -r', 'write -b 0 512', 'read -b 0 512'),
   on('filled.qcow2', 'write -b 0 1k', 'map', 'read -P 1 0 1M'),
   on('sub.qcow2', 'write -b 0 200k', 'read -b -P 0xcd 0 200k'),
+  on('q.qcow2', 'truncate 20M', 'length', 'truncate 5M', 'length', 'map', 'truncate -m metadata 30M', 'map'),
+  on(
+    'q.qcow2',
+    'truncate -m falloc 11M',
+    'truncate -m full 12M',
+    'map',
+    'truncate -m foo 13M',
+    'truncate 1000',
+    'length',
+  ),
+  on(
+    'filled.qcow2',
+    'truncate 1M',
+    'map',
+    'truncate 4M',
+    'map',
+    'read -P 0 1M 3M',
+    'truncate -m off 5M',
+    'write 4M 1M',
+  ),
+  on('filled.qcow2', 'truncate 3000k', 'read -P 3 2560k 64k', 'truncate 3000k', 'truncate -m full 1M'),
+  {
+    ...on('tiny.qcow2', 'write -P 1 0 10k', 'truncate 3M', 'truncate 5k', 'read -P 1 0 5k', 'write -P 2 0 5k', 'map'),
+    content: ['tiny.qcow2'],
+  },
+  on('over.qcow2', 'truncate 512k', 'truncate 2M', 'read -P 1 0 512k', 'read -P 0 512k 1536k', 'map'),
+  on('sub.qcow2', 'write -P 1 0 100k', 'truncate 50k', 'length', 'read -P 1 0 50k', 'map'),
+  on('old.qcow2', 'truncate 20M', 'truncate 1M', 'write -P 1 0 1M', 'length'),
+  { args: ['-s', '-f', 'raw', 'p.img'], commands: [...SNAPSHOT, 'truncate 1M', 'length', 'write -b 0 512'] },
+  { args: ['-s', '-f', 'qcow2', 'filled.qcow2'], commands: SNAPSHOT },
+  { args: ['-rs', 'p.img'], commands: ['length', 'map', 'write 0 512'] },
+  { args: ['-s', 'p.img'], commands: ['write -P 1 0 512', 'write -s q.qcow2 0 512'] },
+  { args: ['-s', 'nope'], commands: ['length'] },
+  { args: ['-s', '-f', 'raw', 'odd.img'], commands: ['length', 'read -v 0 16', 'write 500 12', 'read -v 0 16'] },
+  { args: [], commands: ['open -s p.img', ...SNAPSHOT, 'close', 'open -r p.img', 'read -v 0 16'] },
   { args: LUKS, commands: ['info', 'length', 'write -P 5 100 1000', 'read -P 5 100 1000', 'map'] },
   { args: ['p.img'], commands: ['write -s q.qcow2 0 512', 'write -s q.qcow2 512 512', 'write -P 1 0 512'] },
   { args: ['-f', 'qcow2', 'p.img'], commands: ['length'] },
