@@ -173,6 +173,44 @@ describe('qcow2', () => {
   })
 
   test.each([
+    ['encrypt.format=luks,encrypt.iter-time=0', 65536],
+    ['encrypt.format=luks,encrypt.iter-time=0,encrypt.cipher-mode=cbc,encrypt.ivgen-alg=essiv,cluster_size=4k', 4096],
+    ['encrypt.format=luks,encrypt.iter-time=0,encrypt.cipher-alg=aes-128,extended_l2=on', 65536],
+    ['encrypt.format=luks,encrypt.iter-time=0,compat=0.10,cluster_size=512', 512],
+    ['encrypt.format=aes', 65536],
+  ])('we make with %s is read and written there', async (options, cluster) => {
+    const creation = `encrypt.key-secret=s0,${options}`
+    await oursDoes('convert', ...SECRETS, '-f', 'raw', '-O', 'qcow2', '-o', creation, 'plain', 'made.qcow2')
+    theirsDoes('convert', ...SECRETS, '--image-opts', qcow2('made.qcow2'), '-O', 'raw', 'read.raw')
+    expect(content('read.raw').equals(sample())).toBe(true)
+    peer('qemu-io').check([...SECRETS, '-c', 'write -P 0x5a 5000 70000', '--image-opts', qcow2('made.qcow2')], {
+      cwd: folder,
+    })
+    const check = peer('qemu-img').check(['check', ...SECRETS, '--image-opts', qcow2('made.qcow2')], { cwd: folder })
+    expect(check).toContain('No errors were found on the image.')
+    await oursDoes('convert', ...SECRETS, '--image-opts', qcow2('made.qcow2'), '-O', 'raw', 'back.raw')
+    expect(content('back.raw').equals(Buffer.from(sample().fill(0x5a, 5000, 75_000)))).toBe(true)
+    expect(await ours('check', ...SECRETS, '--image-opts', qcow2('made.qcow2'))).toMatchObject({ status: 0 })
+    expect(content('made.qcow2').length % cluster).toBe(0)
+  })
+
+  test.each([
+    ['encrypt.format=luks'],
+    ['encrypt.format=foo,encrypt.key-secret=s0'],
+    ['encrypt.key-secret=s0'],
+    ['encryption=on,encrypt.format=luks,encrypt.key-secret=s0'],
+    ['encrypt.format=aes,encrypt.key-secret=s0,encrypt.cipher-alg=aes-256'],
+    ['encrypt.format=luks,encrypt.key-secret=s9'],
+    ['encrypt.format=aes'],
+    ['encrypt.format=aes,encrypt.key-secret=s0'],
+    ['encryption=on,encrypt.key-secret=s0'],
+  ])('made with %s is refused or made in the same words', async (options) => {
+    const args = ['create', ...SECRETS, '-f', 'qcow2', '-o', options, 'said.qcow2', '1M']
+    const expected = theirs(...args)
+    expect(await ours(...args)).toEqual(expected)
+  })
+
+  test.each([
     ['aes.qcow2', 's0', 'encrypt.format=luks'],
     ['luks.qcow2', 's0', 'encrypt.format=aes'],
     ['luks.qcow2', 's9', 'encrypt.format=luks'],
