@@ -6,10 +6,11 @@ import { MAX_LENGTH } from '../../common/limits.js'
 import { BDRV_O_NO_IO } from '../../common/open-flags.js'
 import { BDRV_REQ_FUA, BDRV_REQ_WRITE_UNCHANGED } from '../../common/request.js'
 import { alignUp } from '../../common/units.js'
-import { defineDriver, type OpenContext, type OpenedNode } from '../../global-state/driver.js'
+import { type CreateContext, defineDriver, type OpenContext, type OpenedNode } from '../../global-state/driver.js'
 import { type OptionValues, sizeOption, stringOption } from '../../global-state/options/option-schema.js'
 import type { BlockChild } from '../../io/block-node.js'
-import { createVolume, newPayloadOffset } from './create.js'
+import { amendKeySlots, LUKS_AMEND_OPTIONS, type LuksAmendValues } from './amend.js'
+import { createVolume, type LuksCreation, newPayloadOffset } from './create.js'
 import { fileArea } from './file-area.js'
 import { isLuks, LUKS_HEADER_BYTES, LUKS_SECTOR_BYTES } from './header.js'
 import type { KeySlots } from './key-slots.js'
@@ -40,7 +41,7 @@ export const luksDriver = defineDriver({
     const file = await context.child('file', BDRV_CHILD_IMAGE)
     const slots = await readVolume(context, file)
     const cipher = secretId === undefined ? undefined : await openCipher(context, slots, secretId)
-    const state: LuksState = { file, slots, cipher }
+    const state: LuksState = { file, slots, cipher, secretId, clock: context.environment.clock }
     return {
       io: payloadIo(state),
       state,
@@ -50,26 +51,39 @@ export const luksDriver = defineDriver({
   },
   createOptions: CREATE_OPTIONS,
   async create(context, options) {
-    const values = options as OptionValues<typeof CREATE_OPTIONS>
-    const crypto = cryptoOf(context.environment.services)
-    const secretId = secretOf(values, 'create')
-    const password = passwordOf(secretId, context.secret(secretId))
-    const { spec, hash } = readCreation(crypto, values)
-    const start = newPayloadOffset(spec.keyBytes)
-    const size = alignUp(values.size, LUKS_SECTOR_BYTES)
-    if (size > MAX_LENGTH - start)
-      throw new BlockError('EFBIG', 'The requested file size is too large', { op: 'create' })
-    const { edge } = await context.createFile({ size: start + size })
-    const creation = {
-      crypto,
-      clock: context.environment.clock,
-      spec,
-      hash,
-      iterTimeMs: values['iter-time'] ?? DEFAULT_ITER_TIME_MS,
-    }
-    await createVolume(creation, fileArea(edge, 0, start), password)
+    const values = options as CreateValues
+    const plan = planVolume(context, values)
+    const { edge } = await context.createFile({ size: plan.bytes })
+    await createVolume(plan.creation, fileArea(edge, 0, plan.start), plan.password)
+  },
+  measure(context, options) {
+    const { bytes } = planVolume(context, options as CreateValues)
+    return { required: bytes, fullyAllocated: bytes }
+  },
+  amendOptions: LUKS_AMEND_OPTIONS,
+  async amend({ slots, clock, secretId: openedBy }, { force, secret }, options) {
+    if (openedBy === undefined) throw new BlockError('EACCES', 'the volume was opened without its key', { op: 'amend' })
+    await amendKeySlots({ slots, clock, secret, openedBy, force }, options as LuksAmendValues)
   },
 })
+
+type CreateValues = OptionValues<typeof CREATE_OPTIONS>
+
+/** A new volume that its options allow: where its payload begins, how long the file is. */
+function planVolume(
+  { environment, secret }: Pick<CreateContext, 'environment' | 'secret'>,
+  values: CreateValues,
+): { creation: LuksCreation; password: Uint8Array; start: number; bytes: number } {
+  const crypto = cryptoOf(environment.services)
+  const secretId = secretOf(values, 'create')
+  const password = passwordOf(secretId, secret(secretId))
+  const { spec, hash } = readCreation(crypto, values)
+  const start = newPayloadOffset(spec.keyBytes)
+  const bytes = start + alignUp(values.size, LUKS_SECTOR_BYTES)
+  if (bytes > MAX_LENGTH) throw new BlockError('EFBIG', 'The requested file size is too large', { op: 'create' })
+  const iterTimeMs = values['iter-time'] ?? DEFAULT_ITER_TIME_MS
+  return { creation: { crypto, clock: environment.clock, spec, hash, iterTimeMs }, password, start, bytes }
+}
 
 /** The header, and what lies between it and the payload. */
 async function readVolume(context: OpenContext, file: BlockChild): Promise<KeySlots> {

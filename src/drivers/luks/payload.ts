@@ -1,6 +1,7 @@
 // The payload of a volume in a file: every sector encrypted, none of them sparse or known to be zero. Data passes through memory
 // of our own, since buffers of requests are neither to be changed nor to be seen half decrypted.
 
+import type { Clock } from '../../common/clock.js'
 import { BlockError } from '../../common/error.js'
 import { type Bytes, copyBytes, flattenBytes, sliceBytes } from '../../common/io-vector.js'
 import { MAX_LENGTH } from '../../common/limits.js'
@@ -23,6 +24,9 @@ export interface LuksState {
   readonly slots: KeySlots
   /** Undefined where the volume was opened only to be asked about. */
   readonly cipher: SectorCipher | undefined
+  /** Id of the secret that opened it. */
+  readonly secretId: string | undefined
+  readonly clock: Clock
 }
 
 /** Bytes that pass through memory at once. */

@@ -1,7 +1,10 @@
 import { describe, expect, test } from 'vitest'
+import { MAX_LENGTH } from '../../../../src/common/limits.js'
 import { BDRV_O_NO_IO } from '../../../../src/common/open-flags.js'
 import { BLK_PERM_CONSISTENT_READ } from '../../../../src/common/permissions.js'
 import { luksDriver } from '../../../../src/drivers/luks/index.js'
+import type { LuksState } from '../../../../src/drivers/luks/payload.js'
+import { stateOf } from '../../../../src/global-state/state-of.js'
 import { nodeSpecificInfo } from '../../../../src/io/node-info.js'
 import { nodeServices } from '../../../../src/platform/services.js'
 import { contentOf, storageDriver, storageOf } from '../../../../src/testing/storage/memory-storage.js'
@@ -89,6 +92,35 @@ describe('a volume', () => {
   test('needs cryptography of the host', async () => {
     const { rig } = await volume()
     await expect(openRig(OPTIONS, { ...rig, services: {} })).rejects.toMatchObject({ code: 'ENOTSUP' })
+  })
+
+  test('takes and loses passwords, and says how long it would be', async () => {
+    const { rig } = await volume()
+    const { node, close } = await openRig(OPTIONS, rig)
+    const state = stateOf(node, luksDriver) as LuksState
+    const secret = (id: string) => password(id === 's1' ? 'open barley' : 'open sesame')
+    const context = { force: false, secret, progress: () => {}, signal: undefined }
+    await luksDriver.amend?.(state, context, { state: 'active', 'new-secret': 's1', 'iter-time': 0 })
+    await luksDriver.amend?.(state, context, { state: 'inactive', 'old-secret': 's0' })
+    await expect(luksDriver.amend?.({ ...state, secretId: undefined }, context, {})).rejects.toMatchObject({
+      code: 'EACCES',
+    })
+    await close()
+    await expect(openRig(OPTIONS, rig)).rejects.toMatchObject({ code: 'EACCES' })
+    const again = await openRig({ ...OPTIONS, 'key-secret': 's1' }, rig)
+    await again.close()
+    const { environment } = again.graph
+    const options = { size: 1000, 'key-secret': 's0', 'cipher-alg': 'aes-128' }
+    expect(await luksDriver.measure?.({ environment, secret, source: undefined }, options)).toEqual({
+      required: 1052672 + 1024,
+      fullyAllocated: 1052672 + 1024,
+    })
+    expect(() => luksDriver.measure?.({ environment, secret, source: undefined }, { size: 2 ** 53 })).toThrow(
+      expect.objectContaining({ code: 'EINVAL' }),
+    )
+    expect(() =>
+      luksDriver.measure?.({ environment, secret, source: undefined }, { ...options, size: MAX_LENGTH }),
+    ).toThrow(expect.objectContaining({ code: 'EFBIG' }))
   })
 
   test('is known by its first bytes', () => {
