@@ -7,7 +7,7 @@ import type { NodeState } from '../global-state/node-state.js'
 import type { DrainedSection } from '../io/drained.js'
 import { nodeServices } from '../platform/services.js'
 import type { SecretDefinition } from './objects.js'
-import type { Tool } from './tool.js'
+import { printWarning, type Tool } from './tool.js'
 
 /** An image a command works on. */
 export interface OpenImage {
@@ -58,6 +58,9 @@ export class Session {
 export async function withSession<T>(tool: Tool, act: (session: Session) => Promise<T>): Promise<T> {
   const { BlockGraph: Graph } = await import('../global-state/graph.js')
   const session = new Session(tool, new Graph({ drivers: [], services: nodeServices }))
+  session.graph.trace.listen((name, event) => {
+    if (name === 'warning' && 'message' in event) printWarning(tool, event.message)
+  })
   let result: T
   try {
     result = await act(session)

@@ -34,6 +34,13 @@ export function printError(tool: Tool, error: ToolError): void {
   for (const hint of error.hints) tool.err(`${printable(hint)}\n`)
 }
 
+/** Prints a warning: its first line behind the tool's name, the others as they are. */
+export function printWarning(tool: Tool, message: string): void {
+  const [first = '', ...others] = message.split('\n')
+  tool.err(`${tool.name}: warning: ${printable(first)}\n`)
+  for (const line of others) tool.err(`${printable(line)}\n`)
+}
+
 /** `text` with control characters escaped, so that a file name cannot drive a terminal. */
 export function printable(text: string): string {
   let out = ''

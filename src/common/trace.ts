@@ -49,6 +49,8 @@ export interface GraphEvents {
   'background-error': { node: string; message: string; error: unknown }
   /** A driver says something that a person may want to know, such as a host feature that is missing. */
   notice: { node: string; message: string }
+  /** An image is not all that its user may take it for, such as one whose bitmaps cannot be trusted. */
+  warning: { node: string; message: string }
 }
 
 export type GraphEventName = keyof GraphEvents

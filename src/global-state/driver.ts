@@ -44,6 +44,8 @@ export interface OpenContext {
   secret(id: string): Uint8Array
   /** Tells whoever listens something a person may want to know. */
   notice(message: string): void
+  /** Tells whoever listens what the user of the image has to know of it. */
+  warn(message: string): void
   readonly signal: AbortSignal | undefined
 }
 

@@ -2,6 +2,7 @@
 
 import type { Command } from 'commander'
 import { alignUp } from '../../common/units.js'
+import type { SnapshotName } from '../../global-state/snapshot.js'
 import { newCommand, parseCommandLine, repeatedOption } from '../command-line.js'
 import { asksForOptions, creationOptions, joinOptionLists, printCreationOptions } from '../creation-options.js'
 import { virtualSize } from '../image-data.js'
@@ -18,6 +19,8 @@ import { Progress } from '../progress.js'
 import { type OpenImage, type Session, withSession } from '../session.js'
 import { countArgument, sizeArgument } from '../sizes.js'
 import { type Tool, ToolError } from '../tool.js'
+import { checkSourceBitmaps, checkTargetBitmaps, copyBitmaps } from './convert-bitmaps.js'
+import { showSnapshot, snapshotArgument } from './convert-snapshot.js'
 import { createTarget, keyOptions } from './convert-target.js'
 import { type CopyTask, copyDisks } from './copy-disks.js'
 
@@ -33,7 +36,7 @@ export interface ConvertValues extends ImageOptionValues {
   sparse?: number
   cache: string
   sourceCache: string
-  snapshot?: string
+  snapshot?: SnapshotName
   rateLimit: number
   coroutines: number
   outOfOrder?: boolean
@@ -44,6 +47,7 @@ export interface ConvertValues extends ImageOptionValues {
   targetImageOpts?: boolean
   salvage?: boolean
   bitmaps?: boolean
+  skipBrokenBitmaps?: boolean
   progress?: boolean
   quiet?: boolean
 }
@@ -81,7 +85,7 @@ function convertCommand(): Command {
     .option('-B, --backing <file>')
     .option('-F, --backing-format <fmt>')
     .addOption(repeatedOption('-o, --options <list>'))
-    .option('-l, --snapshot <param>')
+    .option('-l, --snapshot <param>', '', snapshotArgument)
     .option('-S, --sparse <size>', '', sparseArgument)
     .option('-t, --cache <mode>', '', 'unsafe')
     .option('-T, --source-cache <mode>', '', 'writeback')
@@ -97,6 +101,7 @@ function convertCommand(): Command {
     .option('--target-image-opts')
     .option('--salvage')
     .option('--bitmaps')
+    .option('--skip-broken-bitmaps')
     .addOption(forceShareOption())
     .addOption(imageOptsOption())
     .addOption(repeatedOption('--object <def>'))
@@ -131,6 +136,7 @@ function refuseContradictions(options: ConvertValues, list: string | undefined):
   refuse(copyOffload && compressed, 'Cannot enable copy offloading when -c is used')
   refuse(copyOffload && sparse !== undefined, 'Cannot enable copy offloading when -S is used')
   refuse(copyOffload && salvage, 'Cannot use copy offloading in salvaging mode')
+  refuse(options.skipBrokenBitmaps && options.bitmaps !== true, 'Use of --skip-broken-bitmaps requires --bitmaps')
 }
 
 interface ConvertTask {
@@ -149,7 +155,9 @@ async function convertImages(session: Session, task: ConvertTask): Promise<void>
   for (const name of names) {
     sources.push(await openImage(session, { name, format, imageOpts, forceShare, cache: sourceCache }))
   }
-  refuseUnsupported(options, sources)
+  if (options.snapshot !== undefined) await showSnapshot(session, sources, options.snapshot)
+  if (options.bitmaps === true) await checkSourceBitmaps(sources, options.skipBrokenBitmaps === true)
+  refuseUnsupported(options)
   const size = sources.reduce((sum, source) => sum + virtualSize(source), 0)
   const cache = cacheMode(options.cache, `Invalid cache option: ${options.cache}`)
   const creating = options.skipCreate !== true
@@ -172,7 +180,9 @@ async function convertImages(session: Session, task: ConvertTask): Promise<void>
     cache,
   })
   if (virtualSize(output) < size) throw new ToolError('output file is smaller than input file')
+  if (options.bitmaps === true) await checkTargetBitmaps(output)
   await copyDisks(await copyTask(options, sources, output, creating, progress, session))
+  if (options.bitmaps === true && sources[0] !== undefined) await copyBitmaps(session, sources[0], output)
   await output.backend.flush()
   progress.report(100)
 }
@@ -206,12 +216,6 @@ async function copyTask(
 }
 
 /** What needs a format that has it. */
-function refuseUnsupported(options: ConvertValues, sources: readonly OpenImage[]): void {
-  const driver = sources[0]?.node.driver.name ?? 'raw'
-  if (options.snapshot !== undefined) {
-    const what = `Block format '${driver}' used by device '' does not support temporarily loading internal snapshots`
-    throw new ToolError(`Failed to load snapshot: ${what}`)
-  }
-  if (options.bitmaps === true) throw new ToolError('Source lacks bitmap support')
+function refuseUnsupported(options: ConvertValues): void {
   if (options.compressed === true) throw new ToolError('Compression not supported for this file format')
 }

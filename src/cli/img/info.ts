@@ -1,7 +1,9 @@
 // info: what is known of an image. Opened read-only and without its backing file.
 
+import type { SnapshotInfo } from '../../common/block-info.js'
 import { BDRV_O_NO_BACKING, BDRV_O_NO_IO } from '../../common/open-flags.js'
 import { nodeFilename } from '../../global-state/node-filename.js'
+import { canSnapshot, listSnapshots } from '../../global-state/snapshot.js'
 import { allocatedSize } from '../../io/node-info.js'
 import { newCommand, parseCommandLine, repeatedOption } from '../command-line.js'
 import { formatFacts, virtualSize } from '../image-data.js'
@@ -19,6 +21,7 @@ import { prettyJson, spacedJsonName } from '../json-text.js'
 import { openImage } from '../open-image.js'
 import { type OpenImage, withSession } from '../session.js'
 import { formatSize } from '../sizes.js'
+import { snapshotData, snapshotTable } from '../snapshot-text.js'
 import { printable, type Tool, usageError } from '../tool.js'
 
 interface Values extends ImageOptionValues {
@@ -28,6 +31,7 @@ interface Values extends ImageOptionValues {
 
 /** What is told of an image; keys as in management interfaces. */
 export interface ImageInfo {
+  snapshots?: readonly SnapshotInfo[]
   'virtual-size': number
   filename: string
   'cluster-size'?: number
@@ -57,7 +61,7 @@ export async function info(tool: Tool, args: readonly string[]): Promise<number>
     return imageInfo(await openImage(session, { name, format, imageOpts, forceShare, flags }))
   })
   if (options.output === 'human') tool.out(infoText(found))
-  else tool.out(`${prettyJson(options.backingChain === true ? [found] : found)}\n`)
+  else tool.out(`${prettyJson(options.backingChain === true ? [infoData(found)] : infoData(found))}\n`)
   return 0
 }
 
@@ -67,7 +71,9 @@ async function imageInfo(image: OpenImage): Promise<ImageInfo> {
   const actual = await known(() => allocatedSize(node))
   const details = await known(() => formatFacts(node))
   const clusterSize = details?.clusterSize ?? 0
+  const snapshots = canSnapshot(node) ? listSnapshots(node) : []
   return {
+    ...(snapshots.length === 0 ? {} : { snapshots }),
     'virtual-size': virtualSize(image),
     filename: spacedJsonName(nodeFilename(node)),
     ...(clusterSize === 0 ? {} : { 'cluster-size': clusterSize }),
@@ -86,6 +92,12 @@ async function known<T>(ask: () => Promise<T>): Promise<T | undefined> {
   }
 }
 
+/** What is told to programs. */
+function infoData(found: ImageInfo): Record<string, unknown> {
+  const { snapshots, ...others } = found
+  return { ...(snapshots === undefined ? {} : { snapshots: snapshots.map(snapshotData) }), ...others }
+}
+
 /** The text for people. */
 export function infoText(found: ImageInfo): string {
   const size = found['virtual-size']
@@ -99,5 +111,6 @@ export function infoText(found: ImageInfo): string {
     ...(cluster === undefined ? [] : [`cluster_size: ${cluster}`]),
     ...(found['dirty-flag'] === true ? ['cleanly shut down: no'] : []),
   ]
-  return `${lines.join('\n')}\n`
+  const { snapshots } = found
+  return `${lines.join('\n')}\n${snapshots === undefined ? '' : snapshotTable(snapshots)}`
 }

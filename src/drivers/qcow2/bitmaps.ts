@@ -35,7 +35,7 @@ export async function loadBitmapDirectory(state: Qcow2State, context: OpenContex
   const { bitmaps } = extensions
   if (bitmaps === undefined) return
   if ((header.autoclearFeatures & AUTOCLEAR_BITMAPS) === 0n) {
-    context.notice(header.version < 3 ? VERSION_2_BITMAPS : FOREIGN_WRITE)
+    context.warn(header.version < 3 ? VERSION_2_BITMAPS : FOREIGN_WRITE)
     state.extensions = { ...extensions, bitmaps: undefined }
     if (context.readOnly) return
     await beginWriting(state)

@@ -126,12 +126,13 @@ function decodeCrypto(data: Uint8Array): CryptoExtension {
 
 function decodeBitmaps(data: Uint8Array): BitmapsExtension {
   if (data.byteLength !== 24) {
-    throw new BlockError('EINVAL', `bitmaps_ext: Invalid extension length: ${data.byteLength}`)
+    throw new BlockError('EINVAL', `bitmaps_ext: Invalid extension length`)
   }
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength)
   if (view.getUint32(4) !== 0) throw new BlockError('EINVAL', 'bitmaps_ext: Reserved field is not zero')
   const [size, offset] = [offsetAt(data, 8), offsetAt(data, 16)]
-  if (size === undefined || offset === undefined) throw new BlockError('EINVAL', 'bitmaps_ext: numbers too large')
+  if (size === undefined || offset === undefined)
+    throw new BlockError('EINVAL', 'bitmaps_ext: invalid bitmap directory offset')
   return { count: view.getUint32(0), directorySize: size, directoryOffset: host(offset) }
 }
 

@@ -114,6 +114,10 @@ export class OpenNodeContext implements OpenContext {
     this.environment.trace.emit('notice', { node: this.nodeName, message })
   }
 
+  warn(message: string): void {
+    this.environment.trace.emit('warning', { node: this.nodeName, message })
+  }
+
   /** EINVAL where options are left that nobody took, naming driver and option. */
   refuseLeftovers(): void {
     this.close()
