@@ -33,6 +33,18 @@ const VARIANTS: Readonly<Record<string, Variant>> = {
     budget: { workloads: 12 },
   },
   'an external data file': { options: { externalData: true }, budget: { workloads: 10 } },
+  snapshots: { options: { size: 65_536, snapshots: true }, budget: { workloads: 12, statesPerPoint: 40 } },
+  'snapshots of subclusters over a backing file, refcounts of 2 bits': {
+    options: {
+      size: 131_072,
+      clusterBits: 14,
+      extendedL2: true,
+      refcountOrder: 1,
+      backing: patternedBacking(100_000),
+      snapshots: true,
+    },
+    budget: { workloads: 6, statesPerPoint: 30 },
+  },
   subclusters: { options: { size: 131_072, clusterBits: 14, extendedL2: true }, budget: { workloads: 12 } },
 }
 

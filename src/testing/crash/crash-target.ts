@@ -49,6 +49,8 @@ export interface CrashTarget {
   readonly leaks?: number
   /** Whether a healthy image may refuse `command` with `code`; ENOTSUP it always may. The command then counts as failed. */
   refuses?(command: CrashCommand, code: ErrnoName): boolean
+  /** Whether a line that the check reports tells of a corruption that costs nothing, as a crash may leave it. */
+  harmless?(line: string): boolean
   /**
    * A second opinion on an image that nobody has open, beside the driver's own check: what is wrong with it; undefined where
    * nothing is. With `noLeaks`, leaks are wrong as well.

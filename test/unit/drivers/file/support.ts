@@ -63,6 +63,7 @@ export async function open(path: string, wishes: OpenWishes = {}): Promise<Opene
     drivers: [],
     secret: () => new Uint8Array(0),
     notice: (message) => notices.push(message),
+    warn: (message) => notices.push(message),
     signal: undefined,
   }
   const driver = createFileDriver(platform)
