@@ -19,6 +19,11 @@ const VARIANTS: Readonly<Record<string, Variant>> = {
     options: { clusterBits: 10, backing: patternedBacking(20_000) },
     budget: { workloads: 3, minCommands: 4, maxCommands: 6 },
   },
+  snapshots: {
+    options: { size: 65_536, snapshots: true },
+    budget: { workloads: 2, minCommands: 5, maxCommands: 6 },
+  },
+  bitmaps: { options: { size: 65_536, bitmaps: true }, budget: { workloads: 2, minCommands: 4, maxCommands: 6 } },
   'an external data file': { options: { externalData: true }, budget: { workloads: 2, maxCommands: 6 } },
 }
 

@@ -33,7 +33,8 @@ const VARIANTS: Readonly<Record<string, Variant>> = {
     budget: { workloads: 12 },
   },
   'an external data file': { options: { externalData: true }, budget: { workloads: 10 } },
-  snapshots: { options: { size: 65_536, snapshots: true }, budget: { workloads: 12, statesPerPoint: 40 } },
+  snapshots: { options: { size: 65_536, snapshots: true }, budget: { workloads: 8, statesPerPoint: 40 } },
+  bitmaps: { options: { size: 65_536, bitmaps: true }, budget: { workloads: 6, statesPerPoint: 40 } },
   'snapshots of subclusters over a backing file, refcounts of 2 bits': {
     options: {
       size: 131_072,
@@ -43,7 +44,7 @@ const VARIANTS: Readonly<Record<string, Variant>> = {
       backing: patternedBacking(100_000),
       snapshots: true,
     },
-    budget: { workloads: 6, statesPerPoint: 30 },
+    budget: { workloads: 4, statesPerPoint: 30 },
   },
   subclusters: { options: { size: 131_072, clusterBits: 14, extendedL2: true }, budget: { workloads: 12 } },
 }

@@ -2,8 +2,9 @@
 
 import { qcow2Driver } from '../../src/drivers/qcow2/index.js'
 import { nodeServices } from '../../src/platform/services.js'
-import type { CrashTarget } from '../../src/testing/crash/crash-target.js'
+import { type CrashTarget, closeCrashDisk, openCrashDisk } from '../../src/testing/crash/crash-target.js'
 import { contentOf, storageDriver, storageOf } from '../../src/testing/storage/memory-storage.js'
+import { addBitmaps, missedWrite } from './qcow2-bitmaps.js'
 import { inspectQcow2 } from './qcow2-inspector.js'
 import { makeQcow2, type Qcow2MakerOptions } from './qcow2-maker.js'
 import { snapshotDoor } from './qcow2-snapshots.js'
@@ -19,6 +20,8 @@ export interface Qcow2TargetOptions extends Omit<Qcow2MakerOptions, 'size'> {
   compressed?: boolean
   /** So are snapshots. */
   snapshots?: boolean
+  /** The image keeps dirty bitmaps. */
+  bitmaps?: boolean
 }
 
 /** A target called `qcow2`. */
@@ -32,7 +35,7 @@ export function qcow2Target(options: Qcow2TargetOptions = {}): CrashTarget {
     ...(backing === undefined ? {} : { backing: { driver: 'base', 'read-only': true } }),
     ...open,
   })
-  return {
+  const target: CrashTarget = {
     name: 'qcow2',
     drivers: backing === undefined ? [qcow2Driver] : [qcow2Driver, backing],
     graph: { services: nodeServices },
@@ -44,12 +47,17 @@ export function qcow2Target(options: Qcow2TargetOptions = {}): CrashTarget {
       const store = stores.get('disk')
       if (store !== undefined) makeQcow2(store, { ...options, size })
       stores.get('data')?.resize(size)
+      if (options.bitmaps !== true) return
+      const disk = await openCrashDisk(target, stores)
+      await addBitmaps(disk)
+      await closeCrashDisk(disk)
     },
     options: nodeOptions,
     ...(options.snapshots === true
       ? { snapshots: snapshotDoor(() => nodeOptions({ disk: { driver: 'storage-disk' } })) }
       : {}),
     leaks: leakedClusters,
+    ...(options.bitmaps === true ? { verify: missedWrite } : {}),
     // While a snapshot is counted, counts and copied flags change in different writes. A flag that lies is found by `inspect`.
     harmless: (line) => options.snapshots === true && line.includes('OFLAG_COPIED'),
     // A compressed write replaces nothing.
@@ -62,6 +70,7 @@ export function qcow2Target(options: Qcow2TargetOptions = {}): CrashTarget {
       return noLeaks && leaks > leakedClusters ? `${leaks - leakedClusters} leaks` : undefined
     },
   }
+  return target
 }
 
 /** A backing file that differs in every sector, and from all that workloads write. */

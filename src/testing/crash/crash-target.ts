@@ -49,6 +49,8 @@ export interface CrashTarget {
   readonly leaks?: number
   /** Whether a healthy image may refuse `command` with `code`; ENOTSUP it always may. The command then counts as failed. */
   refuses?(command: CrashCommand, code: ErrnoName): boolean
+  /** What else is wrong with an image that is open and shows `content`; undefined where nothing is. */
+  verify?(disk: CrashDisk, content: Uint8Array): string | undefined
   /** Whether a line that the check reports tells of a corruption that costs nothing, as a crash may leave it. */
   harmless?(line: string): boolean
   /**

@@ -69,7 +69,7 @@ async function verifyOpen(
   if (found !== undefined) return `check: ${found}`
   const content = await readDisk(disk)
   const snapshots = await readSnapshots(target, disk)
-  const fault = judge({ content, snapshots })
+  const fault = judge({ content, snapshots }) ?? target.verify?.(disk, content)
   if (fault !== undefined) return fault
   if (content.byteLength === 0) return undefined
   await writeOnce(target, disk, content, random)
