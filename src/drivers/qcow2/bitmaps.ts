@@ -37,7 +37,7 @@ export async function loadBitmapDirectory(state: Qcow2State, context: OpenContex
   if ((header.autoclearFeatures & AUTOCLEAR_BITMAPS) === 0n) {
     context.warn(header.version < 3 ? VERSION_2_BITMAPS : FOREIGN_WRITE)
     state.extensions = { ...extensions, bitmaps: undefined }
-    if (context.readOnly) return
+    if (context.readOnly || state.checking) return
     await beginWriting(state)
     await writeHeader(state, {}, {})
     return
@@ -74,12 +74,13 @@ export function listStoredBitmaps(state: Qcow2State): StoredBitmapInfo[] {
 
 /**
  * Brings the bitmaps of the image into memory. Those that were in use are inconsistent and hold nothing. Where the node is
- * writable what is stored is marked as in use; otherwise they are read-only.
+ * writable what is stored is marked as in use; otherwise they are read-only. For a check they are read and left where they are.
  */
 export async function loadBitmaps(state: Qcow2State): Promise<DirtyBitmap[]> {
   const { readOnly } = state.node
   const sound = state.bitmaps.filter((entry) => !entry.inUse)
   const contents = await readBitmaps(state, sound)
+  if (state.checking) return []
   const loaded = state.bitmaps.map((entry) => {
     const content = contents[sound.indexOf(entry)]
     const bits = content ?? new HBitmap(state.header.size, 2 ** entry.granularityBits)
@@ -98,7 +99,7 @@ export async function loadBitmaps(state: Qcow2State): Promise<DirtyBitmap[]> {
 
 /** Says on disk that what is stored no longer covers what will be written. */
 export async function markBitmapsInUse(state: Qcow2State): Promise<void> {
-  if (state.bitmaps.every((entry) => entry.inUse)) return
+  if (state.checking || state.bitmaps.every((entry) => entry.inUse)) return
   await state.lock.runExclusive(async () => {
     await beginWriting(state)
     await changeDirectoryInPlace(
@@ -154,6 +155,7 @@ interface Stored {
  * go; inconsistent ones stay as they are. On failure what is stored stays marked as in use.
  */
 export async function storeBitmaps(state: Qcow2State): Promise<void> {
+  if (state.checking) return
   const persistent = state.node.state.bitmaps.filter((bitmap) => bitmap.persistent)
   const live = persistent.filter((bitmap) => !bitmap.inconsistent && !bitmap.skipStore && !bitmap.readonly)
   const gone = state.bitmaps.filter((entry) => !persistent.some((bitmap) => bitmap.name === entry.name))

@@ -55,14 +55,15 @@ async function checkRefcounts(run: CheckRun): Promise<RefcountBlocks> {
   await compareRefcounts(run, blocks, NO_FIXES)
   const { fixesErrors, fixesLeaks } = findings
   if (findings.needsRebuild && fixesErrors) {
-    const { corruptions, leaks, corruptionsFixed, checkErrors } = findings.counts
+    const { corruptions, leaks, corruptionsFixed } = findings.counts
     // What stands in tables elsewhere is as it was; whatever was wrong with refcounts is right in the new structure.
-    const fixed = corruptions - mapped.corruptions
+    const left = mapped.corruptions - run.tableCorruptions
     findings.counts = {
-      ...mapped,
-      corruptionsFixed: corruptionsFixed + fixed,
-      leaksFixed: mapped.leaksFixed + leaks,
-      checkErrors: checkErrors - (checkErrors - mapped.checkErrors),
+      corruptions: left,
+      leaks: 0,
+      checkErrors: 0,
+      corruptionsFixed: corruptionsFixed + corruptions - left,
+      leaksFixed: leaks,
     }
     return new RefcountBlocks(run, await rebuildRefcounts(run))
   }

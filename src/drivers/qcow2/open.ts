@@ -101,6 +101,7 @@ export async function openImage(context: OpenContext, options: Qcow2OptionValues
   const state: Qcow2State = {
     node: context.node,
     environment: context.environment,
+    checking,
     file,
     dataFile,
     layout,
@@ -169,8 +170,8 @@ async function openDataFile(context: OpenContext, file: BlockChild, first: First
   const { header, extensions } = first
   const external = (header.incompatibleFeatures & INCOMPATIBLE_DATA_FILE) !== 0n
   if (!external) {
-    if ((header.autoclearFeatures & AUTOCLEAR_DATA_FILE_RAW) !== 0n && context.hasChild('data-file')) {
-      throw invalid("'data-file' can only be set for images with an external data file")
+    if ((header.autoclearFeatures & AUTOCLEAR_DATA_FILE_RAW) !== 0n) {
+      throw invalid('data-file-raw requires a data file')
     }
     if (context.hasChild('data-file')) {
       throw invalid("'data-file' can only be set for images with an external data file")

@@ -6,6 +6,7 @@ import { BlockError } from '../../common/error.js'
 import { barrier } from './barrier.js'
 import { readFileAt } from './check/check-run.js'
 import { rewriteSnapshots } from './check/rewrite-snapshots.js'
+import type { CheckedSnapshots } from './check/snapshot-entries.js'
 import { checkFile, clearDamageBits } from './check.js'
 import { settleMetadata } from './flush.js'
 import { isDirty } from './header-update.js'
@@ -34,22 +35,32 @@ export function checkImage(state: Qcow2State, fix: number, report: (line: string
 }
 
 async function repair(state: Qcow2State, fix: number, report: (line: string) => void): Promise<BdrvCheckResult> {
-  const { result, snapshots } = await checkFile(state, fix, report)
-  const { corrupt } = state
-  state.corrupt = false
-  try {
-    if (snapshots.changed) {
-      await reloadTables(state)
-      await rewriteSnapshots(state, snapshots, result.corruptions === 0 && result.checkErrors === 0)
-    }
-  } finally {
-    state.corrupt ||= corrupt
-  }
+  const { result: found, snapshots } = await checkFile(state, fix, report)
+  const result = snapshots.changed ? await replaceSnapshots(state, snapshots, found) : found
   if (result.corruptions === 0 && result.checkErrors === 0) {
     await clearDamageBits(state)
     state.corrupt = false
   }
   return result
+}
+
+/** Writes the snapshot table anew, then frees the old one, and whatever else was kept for its sake. */
+async function replaceSnapshots(
+  state: Qcow2State,
+  snapshots: CheckedSnapshots,
+  found: BdrvCheckResult,
+): Promise<BdrvCheckResult> {
+  const { corrupt } = state
+  await reloadTables(state)
+  state.corrupt = false
+  try {
+    await rewriteSnapshots(state, snapshots)
+  } finally {
+    state.corrupt ||= corrupt
+  }
+  const { result } = await checkFile(state, BDRV_FIX_LEAKS | BDRV_FIX_ERRORS, () => {})
+  const leaksFixed = found.leaksFixed + Math.max(0, found.leaks - result.leaks)
+  return { ...result, leaksFixed, corruptionsFixed: found.corruptionsFixed + result.corruptionsFixed }
 }
 
 /** Repairs an image that says its refcounts may be wrong. `state` is complete but nothing was written yet. EIO where that fails. */

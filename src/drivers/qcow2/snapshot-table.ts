@@ -22,7 +22,7 @@ const NO_ICOUNT = 0xffff_ffff_ffff_ffffn
 
 /** An entry of the snapshot table. */
 export interface Snapshot {
-  /** Where its L1 table stands: not checked yet, as `l1Size`. */
+  /** Where its L1 table stands: not checked yet, as `l1Size`; any u64, and inexact where it is no safe integer. */
   l1TableOffset: HostOffset
   /** Entries of its L1 table. */
   l1Size: number
@@ -50,6 +50,8 @@ export interface SnapshotEntry {
   snapshot: Snapshot
   /** Up to the end of the name; the next entry begins at the next multiple of 8. */
   bytes: number
+  /** Where its L1 table stands, in halves: exact whatever it is. */
+  l1OffsetHalves: readonly [number, number]
   /** Extra data in the table; more than the snapshot keeps where that was too much. */
   extraBytes: number
 }
@@ -79,7 +81,7 @@ export function decodeSnapshot(bytes: Uint8Array): SnapshotEntry {
   const has = (field: number) => extraBytes >= field + 8
   const icount = has(16) ? view.getBigUint64(FIXED_BYTES + 16) : NO_ICOUNT
   const snapshot: Snapshot = {
-    l1TableOffset: host(cappedAt(view, 0)),
+    l1TableOffset: host(wideAt(view, 0)),
     l1Size: view.getUint32(8),
     id: decodeText(rawId),
     name: decodeText(rawName),
@@ -98,7 +100,7 @@ export function decodeSnapshot(bytes: Uint8Array): SnapshotEntry {
   }
   // A field that is cut short is none.
   if (extraBytes < KNOWN_EXTRA) snapshot.unknownExtra = new Uint8Array(0)
-  return { snapshot, bytes: total, extraBytes }
+  return { snapshot, bytes: total, l1OffsetHalves: [view.getUint32(0), view.getUint32(4)], extraBytes }
 }
 
 /** Bytes of the encoded entry; the padding behind it is not counted. */
@@ -242,4 +244,9 @@ function viewOf(bytes: Uint8Array): DataView {
 function cappedAt(view: DataView, at: number): number {
   const high = view.getUint32(at)
   return high > 0x1f_ffff ? Number.MAX_SAFE_INTEGER : high * 0x1_0000_0000 + view.getUint32(at + 4)
+}
+
+/** A u64 that may be larger than any offset: exact where it is aligned, the largest aligned one where it would round up. */
+function wideAt(view: DataView, at: number): number {
+  return Math.min(view.getUint32(at) * 0x1_0000_0000 + view.getUint32(at + 4), 2 ** 64 - 2048)
 }

@@ -26,6 +26,8 @@ import type { Table64 } from './table.js'
 export interface Qcow2State {
   readonly node: BlockDriverState
   readonly environment: IoEnvironment
+  /** Opened for a check, and maybe too damaged for anything else: what it stores beside the disk stays as it is. */
+  readonly checking: boolean
   readonly file: BlockChild
   /** Where guest data stands: `file`, or the external data file. */
   readonly dataFile: BlockChild

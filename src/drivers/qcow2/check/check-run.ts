@@ -1,14 +1,16 @@
 // What the parts of a check share: the image, the references counted so far, the findings. A check reads the file itself, not
 // through caches, and takes no table for what it should be.
 
+import { BDRV_SECTOR_SIZE } from '../../../common/limits.js'
 import { SparseBits } from '../../../common/sparse-bits.js'
+import { alignUp } from '../../../common/units.js'
 import { nodeLength } from '../../../io/node-info.js'
 import { read } from '../../../io/read.js'
 import { ENTRY_BYTES } from '../layout.js'
 import type { SnapshotEntry } from '../snapshot-table.js'
 import type { Qcow2State } from '../state.js'
 import { Table64 } from '../table.js'
-import type { Findings } from './findings.js'
+import type { FindingCounts, Findings } from './findings.js'
 import { ReferenceCounts } from './reference-counts.js'
 
 /** The parts of an open image that a check looks at. */
@@ -18,13 +20,17 @@ export type CheckedImage = Pick<Qcow2State, 'file' | 'dataFile' | 'layout' | 'he
 export interface CheckRun {
   readonly image: CheckedImage
   readonly findings: Findings
+  /** What was found before anything was counted: of the snapshot table. */
+  readonly earlier: Readonly<FindingCounts>
   readonly counts: ReferenceCounts
-  /** In bytes. */
+  /** Length of the file in whole sectors, in bytes. */
   readonly fileBytes: number
   /** Clusters to be compared: those of the file, and those that references reach into behind it. */
   clusterCount: number
   /** Clusters that something names which could not be counted: never taken, and never freed by a repair. */
   readonly doubtful: SparseBits
+  /** Damage of the refcount table as a whole, which a new one ends. */
+  tableCorruptions: number
   /** Clusters of the refcount table and its blocks, once for each time they were counted as such. */
   readonly refcountClusters: number[]
   /** Entries of the snapshot table; bytes of the table. */
@@ -39,19 +45,24 @@ export function createCheckRun(
   snapshots: readonly SnapshotEntry[],
   snapshotTableBytes: number,
 ): CheckRun {
-  const fileBytes = nodeLength(image.file.node)
+  const fileBytes = alignUp(nodeLength(image.file.node), BDRV_SECTOR_SIZE)
   return {
     image,
     findings,
+    earlier: { ...findings.counts },
     counts: new ReferenceCounts(image.layout),
     fileBytes,
     clusterCount: Math.ceil(fileBytes / image.layout.clusterSize),
     doubtful: new SparseBits(),
+    tableCorruptions: 0,
     refcountClusters: [],
     snapshots,
     snapshotTableBytes,
   }
 }
+
+/** Offsets from here on are no place of any file: what is said to stand there cannot be read. */
+export const UNREADABLE_FROM = 2 ** 63 - 2 ** 30
 
 /** Whether guest data stands in a file of its own. */
 export function isExternal(image: CheckedImage): boolean {

@@ -15,9 +15,9 @@ import type { RefcountBlocks } from './refcount-blocks.js'
  * wrong: wrong flags then are the traces of a leak.
  */
 export async function checkCopiedFlags(run: CheckRun, blocks: RefcountBlocks): Promise<void> {
-  const { findings, image } = run
+  const { findings, image, earlier } = run
   const { corruptions, leaks, checkErrors } = findings.counts
-  const clean = corruptions === 0 && leaks === 0 && checkErrors === 0
+  const clean = corruptions === earlier.corruptions && leaks === 0 && checkErrors === 0
   const repairs = findings.fixesErrors || (findings.fixesLeaks && clean)
   const { l1TableOffset, l1Size } = image.header
   const l1 = await readTable(run, l1TableOffset, l1Size)

@@ -1,11 +1,12 @@
 // Counting what an L1 table leads to: its L2 tables, the clusters these name, and whether their entries are what an entry can
 // be (qcow2 specification, "Cluster mapping" and "Extended L2 Entries").
 
+import { BlockError } from '../../../common/error.js'
 import { write } from '../../../io/write.js'
 import { COMPRESSED_HIGH, ZERO_LOW } from '../l2-entry.js'
 import { ENTRY_BYTES, MAX_L1_BYTES } from '../layout.js'
 import { COPIED_HIGH, OFFSET_HIGH_MASK, OFFSET_LOW_MASK, Table64 } from '../table.js'
-import { type CheckRun, isExternal, readFileAt, readTable } from './check-run.js'
+import { type CheckRun, isExternal, readFileAt, readTable, UNREADABLE_FROM } from './check-run.js'
 import { countRegion, doubtRegion, hex, hexOfHalves } from './count-region.js'
 import { isGuarded } from './guarded-ranges.js'
 
@@ -22,10 +23,23 @@ export function wideOffset(high: number, low: number): number {
   return (high & OFFSET_HIGH_MASK) * 0x1_0000_0000 + ((low & OFFSET_LOW_MASK) >>> 0)
 }
 
-/** Counts an L1 table and all below it. `active`: it is the one the guest sees, of which fragmentation is told. */
-export async function countMapping(run: CheckRun, offset: number, entries: number, active: boolean): Promise<void> {
+/**
+ * Counts an L1 table and all below it. `active`: it is the one the guest sees, of which fragmentation is told. `written` is the
+ * offset for people where it is larger than a safe integer. EIO for a table at no offset of a file.
+ */
+export async function countMapping(
+  run: CheckRun,
+  offset: number,
+  entries: number,
+  active: boolean,
+  written = hex(offset),
+): Promise<void> {
   if (entries === 0) return
-  countRegion(run, offset, entries * ENTRY_BYTES)
+  countRegion(run, offset, entries * ENTRY_BYTES, written)
+  if (offset >= UNREADABLE_FROM) {
+    run.findings.say(`ERROR: an L1 table at 0x${written} cannot be read`)
+    throw new BlockError('EIO', 'an L1 table is at no offset of a file')
+  }
   const l1 = await readTable(run, offset, entries)
   for (let index = 0; index < l1.length; index++) {
     const high = l1.high(index)

@@ -1,6 +1,10 @@
 // Counting one reference for every cluster of a region that a structure occupies.
 
+import { MAX_L1_BYTES } from '../layout.js'
 import type { CheckRun } from './check-run.js'
+
+/** How far behind the end of the file a region is kept free: as far as any L1 table reaches, whatever an entry says. */
+const MAX_BEHIND_FILE = MAX_L1_BYTES
 
 /** As `%x`. */
 export function hex(value: number): string {
@@ -14,8 +18,8 @@ export function hexOfHalves(high: number, low: number): string {
 
 /**
  * Counts a reference to each cluster of `bytes` bytes at `offset`. A region that ends a cluster or more behind the end of the file
- * is damage and not counted. `written` is the offset for people where it is larger than a safe integer;
- * `into` collects the clusters that were counted.
+ * is damage and not counted. `written` is the offset for people where it is larger than a safe integer. `into` collects the
+ * clusters that were counted for a refcount structure, which a repair may replace.
  */
 export function countRegion(run: CheckRun, offset: number, bytes: number, written?: string, into?: number[]): void {
   if (bytes <= 0) return
@@ -26,7 +30,8 @@ export function countRegion(run: CheckRun, offset: number, bytes: number, writte
       'ERROR: counting reference for region exceeding the end of the file by one cluster or more: ' +
         `offset 0x${written ?? hex(offset)} size 0x${hex(bytes)}`,
     )
-    doubtRegion(run, offset, bytes)
+    // Where a refcount structure is said to be matters to nobody once there is a new one.
+    if (into === undefined) doubtRegion(run, offset, bytes)
     return
   }
   const first = Math.floor(offset / clusterSize)
@@ -45,10 +50,10 @@ export function countRegion(run: CheckRun, offset: number, bytes: number, writte
   }
 }
 
-/** Keeps a repair from taking or freeing what lies in the file of a region that was not counted. */
+/** Keeps a repair from taking or freeing the clusters of a region that was not counted, also of what lies behind the file. */
 export function doubtRegion(run: CheckRun, offset: number, bytes: number): void {
   const { clusterSize } = run.image.layout
-  const end = Math.min(offset + bytes, run.fileBytes)
+  const end = Math.min(offset + bytes, run.fileBytes + MAX_BEHIND_FILE)
   if (offset >= end) return
   run.doubtful.paint(Math.floor(offset / clusterSize), Math.ceil(end / clusterSize), true)
 }

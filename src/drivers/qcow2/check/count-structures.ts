@@ -8,7 +8,7 @@ import { ENTRY_BYTES } from '../layout.js'
 import { OFFSET_LOW_MASK, Table64 } from '../table.js'
 import { type CheckRun, readFileAt, readTable } from './check-run.js'
 import { countMapping, MAX_L1_ENTRIES, wideOffset } from './count-mapping.js'
-import { countRegion, doubtRegion, hex } from './count-region.js'
+import { countRegion, doubtRegion, hex, hexOfHalves } from './count-region.js'
 
 const DIRECTORY_ENTRY_BYTES = 24
 const MAX_DIRECTORY_BYTES = 64 * MiB
@@ -23,23 +23,34 @@ export async function countStructures(run: CheckRun): Promise<void> {
   const { crypto } = extensions
   if (header.cryptMethod === CRYPT_LUKS && crypto !== undefined) countRegion(run, crypto.offset, crypto.bytes)
   const tableBytes = header.refcountTableClusters * layout.clusterSize
+  const { corruptions } = run.findings.counts
   countRegion(run, header.refcountTableOffset, tableBytes, undefined, run.refcountClusters)
+  run.tableCorruptions = run.findings.counts.corruptions - corruptions
   await countBitmaps(run)
 }
 
 async function countSnapshots(run: CheckRun): Promise<void> {
   const { findings, image } = run
-  for (const { snapshot } of run.snapshots) {
+  for (const { snapshot, l1OffsetHalves } of run.snapshots) {
     const { id, name, l1TableOffset, l1Size } = snapshot
+    const [high, low] = l1OffsetHalves
+    const written = hexOfHalves(high, low)
     const wrong = (what: string) => {
-      findings.corruption(`ERROR snapshot ${id} (${name}) ${what}; snapshot table entry corrupted`)
-      doubtRegion(run, l1TableOffset, l1Size * ENTRY_BYTES)
+      const who = `${shortened(id)} (${shortened(name)})`
+      findings.corruption(`ERROR snapshot ${who} ${what}; snapshot table entry corrupted`)
+      // Such an entry says nothing of what is to come behind the file.
+      doubtRegion(run, l1TableOffset, Math.min(l1Size * ENTRY_BYTES, run.fileBytes - l1TableOffset))
     }
-    if (l1TableOffset % image.layout.clusterSize !== 0) {
-      wrong(`l1_offset=0x${hex(l1TableOffset)}: L1 table is not cluster aligned`)
+    if (low % image.layout.clusterSize !== 0) {
+      wrong(`l1_offset=0x${written}: L1 table is not cluster aligned`)
     } else if (l1Size > MAX_L1_ENTRIES) wrong(`l1_size=0x${hex(l1Size)}: L1 table is too large`)
-    else await countMapping(run, l1TableOffset, l1Size, false)
+    else await countMapping(run, l1TableOffset, l1Size, false, written)
   }
+}
+
+/** What stands in an image is cut for people: it may be of any length. */
+function shortened(text: string): string {
+  return text.length > 256 ? `${text.slice(0, 253)}...` : text
 }
 
 /** Stored bitmaps are well-formed, or the image would not have been opened. */

@@ -13,6 +13,9 @@ import type { CheckRun } from './check-run.js'
 const HEADER_FIELDS_AT = 48
 const HEADER_FIELDS_BYTES = 12
 
+/** Behind every cluster there can be. */
+const NO_CLUSTER = 2 ** 46
+
 /** Where the new structure goes. */
 interface Placement {
   /** Cluster of each block, by the block's number. */
@@ -27,7 +30,6 @@ export async function rebuildRefcounts(run: CheckRun): Promise<Table64> {
   const { image, findings } = run
   const { clusterSize } = image.layout
   findings.say('Rebuilding refcount structure')
-  holdDoubtful(run)
   const placement = place(run)
   releaseOldStructure(run)
   const table = new Table64(new Uint8Array(placement.tableClusters * clusterSize))
@@ -52,29 +54,39 @@ export async function rebuildRefcounts(run: CheckRun): Promise<Table64> {
   return table
 }
 
-/** What might hold something stays allocated. */
-function holdDoubtful(run: CheckRun): void {
-  const { doubtful, counts, clusterCount } = run
-  for (let at = doubtful.next(0, clusterCount, true); at >= 0; at = doubtful.next(at + 1, clusterCount, true)) {
-    if (counts.get(at) === 0) counts.add(at)
-  }
-}
-
 /** Finds clusters for blocks and table. They describe themselves too, so each may make another block necessary. */
 function place(run: CheckRun): Placement {
   const { counts } = run
   const { clusterSize } = run.image.layout
   const blocks = new Map<number, number>()
-  placeBlocks(run, blocks)
+  settleBlocks(run, blocks)
   for (let clusters = clustersOfTable(run, blocks); ; clusters = clustersOfTable(run, blocks)) {
     if (clusters > 1 && clusters * clusterSize > MAX_REFCOUNT_TABLE_BYTES) {
       throw new BlockError('EFBIG', 'the image is too large for a refcount table')
     }
     const tableCluster = take(run, 0, clusters)
-    placeBlocks(run, blocks)
+    settleBlocks(run, blocks)
     if (clustersOfTable(run, blocks) <= clusters) return { blocks, tableCluster, tableClusters: clusters }
     for (let cluster = tableCluster; cluster < tableCluster + clusters; cluster++) counts.remove(cluster)
   }
+}
+
+/** Places blocks until all that is in use, or might be, is described. */
+function settleBlocks(run: CheckRun, blocks: Map<number, number>): void {
+  do placeBlocks(run, blocks)
+  while (holdDoubtful(run))
+}
+
+/** What might hold something stays allocated, as far as the image goes. Whether anything was added. */
+function holdDoubtful(run: CheckRun): boolean {
+  const { doubtful, counts, clusterCount } = run
+  let added = false
+  for (let at = doubtful.next(0, clusterCount, true); at >= 0; at = doubtful.next(at + 1, clusterCount, true)) {
+    if (counts.get(at) !== 0) continue
+    counts.add(at)
+    added = true
+  }
+  return added
 }
 
 /** Takes a cluster for each block that has something to say and none yet. */
@@ -101,11 +113,16 @@ function clustersOfTable(run: CheckRun, blocks: ReadonlyMap<number, number>): nu
   return Math.ceil(((last + 1) * ENTRY_BYTES) / run.image.layout.clusterSize)
 }
 
-/** Takes the first `count` free clusters in a row from cluster `from` on; behind the end of the file all are free. */
+/** Takes the first `count` clusters in a row, from cluster `from` on, that nothing names for sure. They may lie behind the end of the file. */
 function take(run: CheckRun, from: number, count: number): number {
-  const { counts } = run
+  const { counts, doubtful } = run
   let start = from
-  for (let cluster = from; cluster < start + count; cluster++) if (counts.get(cluster) !== 0) start = cluster + 1
+  for (let cluster = from; cluster < start + count; cluster++) {
+    if (doubtful.get(cluster)) start = doubtful.next(cluster, NO_CLUSTER, false)
+    else if (counts.get(cluster) !== 0) start = cluster + 1
+    else continue
+    cluster = start - 1
+  }
   for (let cluster = start; cluster < start + count; cluster++) counts.add(cluster)
   run.clusterCount = Math.max(run.clusterCount, start + count)
   return start

@@ -4,12 +4,9 @@ import { BlockError } from '../../../common/error.js'
 import { write } from '../../../io/write.js'
 import { readRefcount, writeRefcount } from '../refcount-codec.js'
 import { OFFSET_LOW_MASK, type Table64 } from '../table.js'
-import { type CheckRun, readFileAt } from './check-run.js'
+import { type CheckRun, readFileAt, UNREADABLE_FROM } from './check-run.js'
 import { hex, hexOfHalves } from './count-region.js'
 import { isBlockAligned, refcountBlockOffset } from './count-structures.js'
-
-/** Offsets from here on are no place of any file: reading there fails. */
-const MAX_OFFSET = 2 ** 63 - 2 ** 30
 
 /** Refcounts as the image has them. */
 export class RefcountBlocks {
@@ -94,7 +91,7 @@ export class RefcountBlocks {
       this.#told = true
       throw new BlockError('EIO', `refcount block ${index} is not cluster aligned`)
     }
-    if (offset >= MAX_OFFSET) throw new BlockError('EIO', `refcount block ${index} is at no offset of a file`)
+    if (offset >= UNREADABLE_FROM) throw new BlockError('EIO', `refcount block ${index} is at no offset of a file`)
     return readFileAt(image, offset, clusterSize)
   }
 }

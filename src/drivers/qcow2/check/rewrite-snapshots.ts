@@ -2,10 +2,11 @@
 
 import { flush } from '../../../io/flush.js'
 import { write } from '../../../io/write.js'
-import { allocateClusters, freeClusters } from '../allocator.js'
+import { allocateClusters } from '../allocator.js'
 import { settleMetadata } from '../flush.js'
 import { host } from '../layout.js'
 import { encodeSnapshotTable } from '../snapshot-table.js'
+import { mapSnapshotTables } from '../snapshot-tables.js'
 import type { Qcow2State } from '../state.js'
 import type { CheckedSnapshots } from './snapshot-entries.js'
 
@@ -14,15 +15,10 @@ const HEADER_FIELDS_AT = 60
 const HEADER_FIELDS_BYTES = 12
 
 /**
- * Replaces the table by one of the entries that were found. It is durable before the header names it, and the old one is free
- * after that (order rule O7); unless `sound`, where nobody knows what lies in its place, it stays. The caller holds the image's
- * lock.
+ * Replaces the table by one of the entries that were found. It is durable before the header names it (order rule O7). The old one
+ * stays allocated, a leak. The caller holds the image's lock.
  */
-export async function rewriteSnapshots(
-  state: Qcow2State,
-  { entries, bytes }: CheckedSnapshots,
-  sound: boolean,
-): Promise<void> {
+export async function rewriteSnapshots(state: Qcow2State, { entries }: CheckedSnapshots): Promise<void> {
   const { header } = state
   const snapshots = entries.map(({ snapshot }) => snapshot)
   const table = encodeSnapshotTable(snapshots, header.size)
@@ -39,12 +35,10 @@ export async function rewriteSnapshots(
   view.setBigUint64(4, BigInt(offset))
   await write(state.file, HEADER_FIELDS_AT, fields)
   await flush(state.file)
-  const old = header.snapshotsOffset
   state.header = { ...header, nbSnapshots: snapshots.length, snapshotsOffset: offset }
   state.snapshots = snapshots
   state.snapshotTableBytes = table.byteLength
-  if (!sound || bytes === 0) return
-  await freeClusters(state, old, bytes, 'other')
-  await settleMetadata(state)
-  await flush(state.file)
+  state.snapshots = snapshots
+  state.snapshotTableBytes = table.byteLength
+  await mapSnapshotTables(state)
 }

@@ -150,13 +150,13 @@ describe('the snapshot table', () => {
     expect(again).toEqual(raw)
   })
 
-  test('numbers beyond the cap become the largest safe one', async () => {
+  test('numbers beyond the cap become the largest safe one, offsets the largest aligned one', async () => {
     const raw = rawEntry({ extra: 24 })
     raw.fill(0xff, 0, 8)
     raw.fill(0xff, 40, 56)
     const { entries } = await read(raw, 1)
     expect(entries[0]?.snapshot).toMatchObject({
-      l1TableOffset: Number.MAX_SAFE_INTEGER,
+      l1TableOffset: 2 ** 64 - 2048,
       vmStateSize: Number.MAX_SAFE_INTEGER,
       diskSize: Number.MAX_SAFE_INTEGER,
     })

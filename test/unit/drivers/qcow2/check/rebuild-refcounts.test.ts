@@ -103,3 +103,27 @@ test('a structure of many blocks, and a table of more than a cluster, describe t
   expect(after.get32(56)).toBe(2)
   expect(after.refcount(far / 512)).toBe(1n)
 })
+
+test('what is said to lie behind the end of the file is not built upon', async () => {
+  const image = handMadeImage()
+  // Header and refcount table are left: the L1 table is behind the end, where the new structure would go.
+  image.resize(1024)
+  const { after } = await runCheck(image, ALL)
+  const again = await runCheck(after)
+  expect(again.lines).toEqual([])
+  expect(again.result.imageEndOffset).toBeLessThan(16 * 512)
+})
+
+test('a snapshot whose L1 table is said to have 32 GiB does not make the file that long', async () => {
+  const image = handMadeImage()
+  const table = image.addCluster()
+  image.put64(table, image.l1At)
+  image.put32(table + 8, 0xffff_ffff)
+  image.put32(table + 36, 24)
+  image.put32(60, 1)
+  image.put64(64, table)
+  image.setRefcount(6, 0n)
+  const { after } = await runCheck(image, ALL)
+  expect(after.bytes.byteLength).toBeLessThan(2 ** 26)
+  expect((await runCheck(after)).result.leaks).toBe(0)
+})

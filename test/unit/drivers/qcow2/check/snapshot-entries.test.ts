@@ -63,9 +63,7 @@ test('a snapshot table beyond the limits ends a check, and is cut by a repair', 
   expect(await codeOf(() => runCheck(image))).toBe('EFBIG')
   const { lines, after } = await runCheck(image, ALL)
   expect(lines).toContain('Discarding too much extra metadata in snapshot table entry 0 (5000 > 1024)')
-  // The old table was said to end behind the file, so nothing is known of where it was.
-  expect((await runCheck(after)).lines).toEqual(['Leaked cluster 14 refcount=1 reference=0'])
-  expect((await runCheck((await runCheck(after, ALL)).after)).lines).toEqual([])
+  expect((await runCheck(after)).lines).toEqual([])
   const crowded = handMadeImage()
   crowded.put32(60, 65537)
   crowded.put64(64, 0x100000)
