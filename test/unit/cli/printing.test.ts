@@ -87,7 +87,7 @@ test('lists of creation options', () => {
   expect(asksForOptions('size=helpme')).toBe(false)
   expect(asksForOptions(undefined)).toBe(false)
   expect(describeCreation({ other: 'x', preallocation: 'off', size: 2 ** 60, nocow: true })).toBe(
-    'size=1152921504606846976 nocow=on preallocation=off other=x',
+    'other=x preallocation=off size=1152921504606846976 nocow=on',
   )
 })
 
