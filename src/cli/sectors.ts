@@ -57,17 +57,44 @@ export function sparseRuns(buffer: Uint8Array, sparse: number, alignment: number
   return runs
 }
 
+/** Cuts a buffer into runs of blocks of `size` bytes that are all zero, and of others. The last block may be shorter. */
+export function zeroBlocks(buffer: Uint8Array, size: number): SparseRun[] {
+  const runs: SparseRun[] = []
+  let last: SparseRun | undefined
+  for (let start = 0; start < buffer.byteLength; start += size) {
+    const block = buffer.subarray(start, start + size)
+    const zero = isZeroBytes(block)
+    if (last?.zero === zero) last.bytes += block.byteLength
+    else {
+      last = { start, bytes: block.byteLength, zero }
+      runs.push(last)
+    }
+  }
+  return runs
+}
+
 /** Ranges of whole sectors that are zero, neighbours joined. */
-function* zeroSectors(buffer: Uint8Array): Generator<{ start: number; end: number }> {
-  const { byteLength } = buffer
+function zeroSectors(buffer: Uint8Array): { start: number; end: number }[] {
+  const found: { start: number; end: number }[] = []
+  const { byteLength, byteOffset } = buffer
+  const words = (byteOffset & 3) === 0 ? new Int32Array(buffer.buffer, byteOffset, byteLength >>> 2) : undefined
   let start = -1
   for (let at = 0; at < byteLength; at += BDRV_SECTOR_SIZE) {
-    const zero = isZeroBytes(buffer.subarray(at, at + BDRV_SECTOR_SIZE))
+    const end = at + BDRV_SECTOR_SIZE
+    const zero = words === undefined || end > byteLength ? isZeroBytes(buffer.subarray(at, end)) : isZeroAt(words, at)
     if (zero && start < 0) start = at
     if (!zero && start >= 0) {
-      yield { start, end: at }
+      found.push({ start, end: at })
       start = -1
     }
   }
-  if (start >= 0) yield { start, end: byteLength }
+  if (start >= 0) found.push({ start, end: byteLength })
+  return found
+}
+
+/** Whether the sector at byte `at` is zero. */
+function isZeroAt(words: Int32Array, at: number): boolean {
+  const end = (at + BDRV_SECTOR_SIZE) >>> 2
+  for (let word = at >>> 2; word < end; word++) if (words[word] !== 0) return false
+  return true
 }

@@ -200,6 +200,8 @@ export interface DriverDefinition<S extends OptionSchema = OptionSchema, State =
   /** `nbd` in `nbd:...`; the driver then takes file names with that prefix. */
   readonly protocolName?: string
   readonly supportsBacking?: boolean
+  /** Its nodes may take compressed writes. */
+  readonly compresses?: boolean
   /** A filter whose filtered child stands under `backing`. Kept for filters that jobs insert. */
   readonly filteredChildIsBacking?: boolean
   readonly needsFilename?: boolean

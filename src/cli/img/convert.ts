@@ -5,6 +5,7 @@ import { alignUp } from '../../common/units.js'
 import type { SnapshotName } from '../../global-state/snapshot.js'
 import { newCommand, parseCommandLine, repeatedOption } from '../command-line.js'
 import { asksForOptions, creationOptions, joinOptionLists, printCreationOptions } from '../creation-options.js'
+import { registerDrivers } from '../drivers.js'
 import { virtualSize } from '../image-data.js'
 import {
   cacheMode,
@@ -16,12 +17,20 @@ import {
 } from '../image-options.js'
 import { openImage } from '../open-image.js'
 import { Progress } from '../progress.js'
+import { RateLimit } from '../rate-limit.js'
 import { type OpenImage, type Session, withSession } from '../session.js'
 import { countArgument, sizeArgument } from '../sizes.js'
 import { type Tool, ToolError } from '../tool.js'
 import { checkSourceBitmaps, checkTargetBitmaps, copyBitmaps } from './convert-bitmaps.js'
 import { showSnapshot, snapshotArgument } from './convert-snapshot.js'
 import { createTarget, keyOptions } from './convert-target.js'
+import {
+  backingLength,
+  compressedCluster,
+  refuseCompression,
+  refuseUnknownBacking,
+  statedBacking,
+} from './convert-target-checks.js'
 import { type CopyTask, copyDisks } from './copy-disks.js'
 
 const SPARSE_MAX = 16 * 1024 * 1024
@@ -157,16 +166,25 @@ async function convertImages(session: Session, task: ConvertTask): Promise<void>
   }
   if (options.snapshot !== undefined) await showSnapshot(session, sources, options.snapshot)
   if (options.bitmaps === true) await checkSourceBitmaps(sources, options.skipBrokenBitmaps === true)
-  refuseUnsupported(options)
+  const created = creationOptions(task.list)
+  const backing = statedBacking(options.backing, created)
+  if (backing !== undefined && sources.length > 1) {
+    throw new ToolError('Having a backing file for the target makes no sense when concatenating multiple input images')
+  }
   const size = sources.reduce((sum, source) => sum + virtualSize(source), 0)
   const cache = cacheMode(options.cache, `Invalid cache option: ${options.cache}`)
   const creating = options.skipCreate !== true
   if (creating) {
+    const outputFormat = options.outputFormat ?? 'raw'
+    await registerDrivers(session.graph, [outputFormat])
+    const driver = session.graph.registry.find(outputFormat)
+    if (backing !== undefined) refuseUnknownBacking(driver, options.backingFormat, created)
+    if (options.compressed === true) refuseCompression(driver, created)
     await createTarget(session, sources, {
       filename: target,
-      format: options.outputFormat ?? 'raw',
+      format: outputFormat,
       size,
-      options: creationOptions(task.list),
+      options: created,
       backingFile: options.backing,
       backingFormat: options.backingFormat,
     })
@@ -175,13 +193,16 @@ async function convertImages(session: Session, task: ConvertTask): Promise<void>
     name: target,
     format: options.targetImageOpts === true ? undefined : (options.outputFormat ?? 'raw'),
     imageOpts: options.targetImageOpts,
-    options: creating ? keyOptions(creationOptions(task.list)) : {},
+    options: creating ? keyOptions(created) : {},
     writable: true,
     cache,
   })
   if (virtualSize(output) < size) throw new ToolError('output file is smaller than input file')
   if (options.bitmaps === true) await checkTargetBitmaps(output)
-  await copyDisks(await copyTask(options, sources, output, creating, progress, session))
+  await copyDisks({
+    ...(await copyTask(options, sources, output, creating, progress, session)),
+    backingBytes: backing === undefined ? undefined : backingLength(output),
+  })
   if (options.bitmaps === true && sources[0] !== undefined) await copyBitmaps(session, sources[0], output)
   await output.backend.flush()
   progress.report(100)
@@ -194,28 +215,22 @@ async function copyTask(
   created: boolean,
   progress: Progress,
   session: Session,
-): Promise<CopyTask> {
+): Promise<Omit<CopyTask, 'backingBytes'>> {
   const { hasZeroInit } = await import('../../global-state/image.js')
   return {
     sources,
     target,
     tool: session.tool,
-    clock: session.graph.environment.clock,
-    sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+    rate: new RateLimit(options.rateLimit, session.graph.environment.clock),
     progress,
     inFlight: options.coroutines,
     inOrder: options.outOfOrder !== true,
     sparse: options.sparse ?? (options.copyOffload === true ? 0 : SPARSE_DEFAULT),
-    scan: options.sparse !== 0,
     alignment: alignUp(Math.max(SPARSE_DEFAULT, target.node.state.limits.requestAlignment), 512),
     targetIsZero: options.targetIsZero === true || (created && hasZeroInit(target.node)),
     offload: options.copyOffload === true,
     salvage: options.salvage === true,
-    bytesPerSecond: options.rateLimit,
+    compressedCluster: options.compressed === true ? await compressedCluster(target) : undefined,
   }
 }
 
-/** What needs a format that has it. */
-function refuseUnsupported(options: ConvertValues): void {
-  if (options.compressed === true) throw new ToolError('Compression not supported for this file format')
-}

@@ -41,6 +41,7 @@ export const qcow2Driver = defineDriver({
   name: 'qcow2',
   kind: 'format',
   supportsBacking: true,
+  compresses: true,
   options: QCOW2_OPTIONS,
   mutableOptions: Object.keys(QCOW2_OPTIONS),
   childNames: ['file', 'backing', 'data-file'],

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { type CopyTask, copyDisks } from '../../../src/cli/img/copy-disks.js'
 import { Progress } from '../../../src/cli/progress.js'
+import { RateLimit } from '../../../src/cli/rate-limit.js'
 import type { OpenImage } from '../../../src/cli/session.js'
 import { BDRV_BLOCK_DATA, BDRV_BLOCK_OFFSET_VALID, BDRV_BLOCK_ZERO } from '../../../src/common/block-status.js'
 import { BlockError } from '../../../src/common/error.js'
@@ -77,18 +78,17 @@ async function copy(sources: readonly NodeIo[], to: NodeIo, options: Partial<Cop
     sources: opened,
     target: await openImage('target', to),
     tool,
-    clock: { now: () => 0 },
-    sleep: () => Promise.reject(new Error('there is no limit to wait for')),
+    rate: new RateLimit(0, { now: () => 0 }),
     progress: new Progress(tool, false, 1),
     inFlight: 4,
     inOrder: true,
     sparse: 4096,
-    scan: true,
     alignment: 4096,
     targetIsZero: false,
     offload: false,
     salvage: false,
-    bytesPerSecond: 0,
+    backingBytes: undefined,
+    compressedCluster: undefined,
     ...options,
   }
   await copyDisks(task)
@@ -140,6 +140,6 @@ test('a rate limit spreads the writes', async () => {
     waits.push(ms)
     now += ms
   }
-  await copy([source(6)], target(6).io, { bytesPerSecond: 2 * MiB, clock: { now: () => now }, sleep })
+  await copy([source(6)], target(6).io, { rate: new RateLimit(2 * MiB, { now: () => now }, sleep) })
   expect(waits).toEqual([1000, 1000])
 })
