@@ -36,6 +36,10 @@ img -b other.qcow2 -F qcow2 onother.qcow2
 img wide.qcow2 8M
 img narrow.qcow2 1M
 qemu-io -c 'write -P 9 0 1M' -c 'write -P 7 6M 64k' wide.qcow2
+qemu-img convert -c -O qcow2 top.qcow2 packed.qcow2
+img -o preallocation=metadata ahead.qcow2 1M
+img -o data_file=apart.raw apart.qcow2 1M
+qemu-io -c 'write -P 3 64k 100k' -c 'write -z 512k 64k' apart.qcow2
 `
 
 const COMMIT: ImgCase[] = [
@@ -52,6 +56,7 @@ const COMMIT: ImgCase[] = [
   { args: ['commit', 'sub.qcow2'], files: ['sub.qcow2'], images: ['base.qcow2'] },
   { args: ['commit', 'snap.qcow2'], images: ['base.qcow2', 'snap.qcow2'] },
   { args: ['commit', 'bitmap.qcow2'], images: ['base.qcow2', 'bitmap.qcow2'] },
+  { args: ['commit', 'grown.qcow2'], files: ['grown.qcow2'], images: ['base.qcow2'] },
   { args: ['commit', 'onflat.qcow2'], files: ['flat.img', 'onflat.qcow2'] },
   { args: ['commit', 'short.qcow2'], files: ['flat.img', 'short.qcow2'] },
   { args: ['commit', '--image-opts', 'driver=qcow2,file.filename=top.qcow2'], images: ['mid.qcow2'] },

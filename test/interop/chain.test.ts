@@ -8,8 +8,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { findPeer, type Peer, peer } from '../support/peers.js'
-import { compareErrors, compareOutput, runOurs } from '../support/tool-pair.js'
+import { compareErrors, compareOutput, type ImgCase, runOurs } from '../support/tool-pair.js'
 import { CHAIN_CASES, CHAIN_IMAGES } from './chain-commands.js'
+import { QCOW2_CASES } from './qcow2-commands.js'
 
 let root = ''
 
@@ -22,24 +23,25 @@ afterAll(() => {
   rmSync(root, { recursive: true, force: true })
 })
 
-test.each(CHAIN_CASES.map((each, index) => ({ each, index, line: each.args.join(' ') })))(
-  '$line',
-  async ({ each, index }) => {
-    const qemu = peer('qemu-img')
-    const [theirs, ours] = [join(root, `${index}-theirs`), join(root, `${index}-ours`)]
-    for (const folder of [theirs, ours]) cpSync(join(root, 'fixtures'), folder, { recursive: true })
-    const expected = qemu.run(each.args, { cwd: theirs })
-    const actual = await runOurs(each.args, ours)
-    expect(actual.status, actual.stderr).toBe(expected.status)
-    compareOutput(each, actual.stdout, expected.stdout)
-    compareErrors(each, actual.stderr, expected.stderr)
-    for (const file of each.files ?? []) {
-      expect(samePaddedBytes(readFileSync(join(ours, file)), readFileSync(join(theirs, file))), file).toBe(true)
-    }
-    for (const image of each.images ?? []) compareImages(qemu, join(ours, image), join(theirs, image))
-    for (const folder of [theirs, ours]) rmSync(folder, { recursive: true })
-  },
-)
+test.each([...CHAIN_CASES, ...QCOW2_CASES].map(lineOf))('$line', async ({ each, index }) => {
+  const qemu = peer('qemu-img')
+  const [theirs, ours] = [join(root, `${index}-theirs`), join(root, `${index}-ours`)]
+  for (const folder of [theirs, ours]) cpSync(join(root, 'fixtures'), folder, { recursive: true })
+  const expected = qemu.run(each.args, { cwd: theirs })
+  const actual = await runOurs(each.args, ours)
+  expect(actual.status, actual.stderr).toBe(expected.status)
+  compareOutput(each, actual.stdout, expected.stdout)
+  compareErrors(each, actual.stderr, expected.stderr)
+  for (const file of each.files ?? []) {
+    expect(samePaddedBytes(readFileSync(join(ours, file)), readFileSync(join(theirs, file))), file).toBe(true)
+  }
+  for (const image of each.images ?? []) compareImages(qemu, join(ours, image), join(theirs, image))
+  for (const folder of [theirs, ours]) rmSync(folder, { recursive: true })
+})
+
+function lineOf(each: ImgCase, index: number): { each: ImgCase; index: number; line: string } {
+  return { each, index, line: each.args.join(' ') }
+}
 
 /** A cluster at the end of our files may be a hole as far as nothing was written there; theirs are whole. */
 function samePaddedBytes(ours: Buffer, theirs: Buffer): boolean {

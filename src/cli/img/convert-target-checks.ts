@@ -8,6 +8,7 @@ import {
 } from '../../common/option-names.js'
 import type { Offset } from '../../common/units.js'
 import type { BlockDriver } from '../../global-state/driver.js'
+import type { NodeState } from '../../global-state/node-state.js'
 import type { FlatOptions } from '../../global-state/options/options.js'
 import { cowChild, skipFilters } from '../../io/block-node.js'
 import { formatFacts } from '../image-data.js'
@@ -29,7 +30,8 @@ export function refuseCompression(driver: BlockDriver | undefined, options: Flat
 
 /** Bytes of the clusters in which the open target takes compressed data. */
 export async function compressedCluster(target: OpenImage): Promise<number> {
-  if (target.node.io.writeCompressed === undefined && target.node.definition.compresses !== true) throw noCompression()
+  const node = skipFilters(target.node) as NodeState
+  if (node.definition.compresses !== true) throw noCompression()
   try {
     const { clusterSize } = await formatFacts(target.node)
     if (clusterSize > 0) return clusterSize

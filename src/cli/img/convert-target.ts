@@ -1,4 +1,4 @@
-// Making the target of a convert. A target that is one of the sources, or a file below one, is refused before it is emptied.
+// Making the target of a copy. A target that is one of the sources, or a file below one, is refused before it is emptied.
 
 import { stat } from 'node:fs/promises'
 import { errnoMessage } from '../../common/errno.js'
@@ -16,25 +16,27 @@ import { creationFailed, failed, messageText } from '../error-text.js'
 import type { OpenImage, Session } from '../session.js'
 import { printable, ToolError } from '../tool.js'
 
-/** Makes an image for what `sources` hold. */
+/** Makes an image for what `sources` hold. A failure says what was done meanwhile. */
 export async function createTarget(
   session: Session,
   sources: readonly OpenImage[],
   request: CreateImageRequest,
+  doing = `converting ${request.format}`,
 ): Promise<void> {
   const { graph } = session
   await registerDrivers(graph, request.filename.includes(':') ? undefined : [request.format])
   let prepared: PreparedImage
   try {
     const { size: _ignored, ...options } = request.options ?? {}
-    const wanted = { ...request, options }
+    // A backing file that does not open is found when the target is.
+    const wanted = { ...request, options, trustBacking: true }
     prepared = await graph.mainLoop((main) => prepareImage(main, graph, wanted), `judging ${request.filename}`)
   } catch (thrown) {
     // Nothing was touched yet: the message speaks of the command line.
     const error = failed('', thrown)
     throw new ToolError(messageText(thrown), error.exitCode, error.hints)
   }
-  const what = `${printable(request.filename)}: error while converting ${request.format}`
+  const what = `${printable(request.filename)}: error while ${doing}`
   await refuseSource(sources, request.filename, what)
   try {
     await graph.mainLoop((main) => createPreparedImage(main, graph, prepared), `creating ${request.filename}`)

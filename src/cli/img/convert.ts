@@ -197,10 +197,12 @@ async function convertImages(session: Session, task: ConvertTask): Promise<void>
     writable: true,
     cache,
   })
+  const cluster = options.compressed === true ? await compressedCluster(output) : undefined
   if (virtualSize(output) < size) throw new ToolError('output file is smaller than input file')
   if (options.bitmaps === true) await checkTargetBitmaps(output)
   await copyDisks({
     ...(await copyTask(options, sources, output, creating, progress, session)),
+    compressedCluster: cluster,
     backingBytes: backing === undefined ? undefined : backingLength(output),
   })
   if (options.bitmaps === true && sources[0] !== undefined) await copyBitmaps(session, sources[0], output)
@@ -215,7 +217,7 @@ async function copyTask(
   created: boolean,
   progress: Progress,
   session: Session,
-): Promise<Omit<CopyTask, 'backingBytes'>> {
+): Promise<Omit<CopyTask, 'backingBytes' | 'compressedCluster'>> {
   const { hasZeroInit } = await import('../../global-state/image.js')
   return {
     sources,
@@ -230,7 +232,6 @@ async function copyTask(
     targetIsZero: options.targetIsZero === true || (created && hasZeroInit(target.node)),
     offload: options.copyOffload === true,
     salvage: options.salvage === true,
-    compressedCluster: options.compressed === true ? await compressedCluster(target) : undefined,
   }
 }
 

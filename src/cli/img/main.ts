@@ -17,6 +17,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<ToolCommand>>> = {
   compare: async () => (await import('./compare.js')).compare,
   convert: async () => (await import('./convert.js')).convert,
   create: async () => (await import('./create.js')).create,
+  dd: async () => (await import('./dd.js')).dd,
   info: async () => (await import('./info.js')).info,
   map: async () => (await import('./map.js')).map,
   snapshot: async () => (await import('./snapshot.js')).snapshot,

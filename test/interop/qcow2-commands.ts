@@ -1,0 +1,201 @@
+// Command lines that copy and look at qcow2 images, given to blockgraph-img and qemu-img alike. The images are those of
+// chain-commands.ts.
+
+import type { ImgCase } from '../support/tool-pair.js'
+
+const READ_ERROR =
+  'driver=blkdebug,image.driver=file,image.filename=flat.img,inject-error.0.event=none,inject-error.0.iotype=read'
+
+const to = (target: string, ...options: string[]): ImgCase => ({
+  args: ['convert', '-O', 'qcow2', ...options, target, 'o.qcow2'],
+  files: ['o.qcow2'],
+  images: ['o.qcow2'],
+})
+/** Streams of the two deflates differ; what they hold does not. */
+const packed = (source: string, ...options: string[]): ImgCase => ({
+  args: ['convert', '-c', '-O', 'qcow2', ...options, source, 'o.qcow2'],
+  images: ['o.qcow2'],
+})
+const onBase = ['-B', 'base.qcow2', '-F', 'qcow2']
+
+const CONVERT: ImgCase[] = [
+  to('flat.img'),
+  to('base.qcow2'),
+  to('top.qcow2'),
+  to('tiny.qcow2'),
+  to('sub.qcow2'),
+  to('onflat.qcow2'),
+  to('grown.qcow2'),
+  to('odd.img'),
+  to('top.qcow2', '-m', '1'),
+  to('top.qcow2', '-m', '16'),
+  to('top.qcow2', '-S', '0'),
+  to('top.qcow2', '-S', '64k'),
+  to('top.qcow2', '-o', 'cluster_size=512'),
+  to('top.qcow2', '-o', 'cluster_size=4k,refcount_bits=1'),
+  to('top.qcow2', '-o', 'cluster_size=2M'),
+  to('top.qcow2', '-o', 'compat=0.10'),
+  to('top.qcow2', '-o', 'extended_l2=on'),
+  to('top.qcow2', '-o', 'lazy_refcounts=on'),
+  to('top.qcow2', '-o', 'preallocation=metadata'),
+  to('top.qcow2', '-o', 'preallocation=falloc'),
+  to('top.qcow2', '-o', 'preallocation=full'),
+  to('top.qcow2', '-o', 'size=9M'),
+  to('top.qcow2', ...onBase),
+  to('mid.qcow2', ...onBase),
+  to('top.qcow2', '-o', 'backing_file=base.qcow2,backing_fmt=qcow2'),
+  to('grown.qcow2', ...onBase),
+  to('top.qcow2', '-B', 'flat.img', '-F', 'raw'),
+  to('top.qcow2', '-B', 'narrow.qcow2', '-F', 'qcow2', '-S', '0'),
+  to('lone.qcow2', ...onBase),
+  { args: ['convert', '-O', 'qcow2', '-o', 'data_file=o.raw', 'top.qcow2', 'o.qcow2'], files: ['o.qcow2', 'o.raw'] },
+  { args: ['convert', '-O', 'qcow2', 'top.qcow2', 'odd.img', 'lone.qcow2', 'o.qcow2'], files: ['o.qcow2'] },
+  { args: ['convert', '-O', 'raw', 'top.qcow2', 'o.img'], files: ['o.img'] },
+  { args: ['convert', '-O', 'raw', 'tiny.qcow2', 'grown.qcow2', 'o.img'], images: ['o.img'] },
+  { args: ['convert', '-p', '-O', 'raw', 'top.qcow2', 'o.img'], progress: 'ends', files: ['o.img'] },
+  { args: ['convert', '-W', '-O', 'qcow2', 'top.qcow2', 'o.qcow2'], images: ['o.qcow2'] },
+  { args: ['convert', '-C', '-O', 'qcow2', 'flat.img', 'o.qcow2'], images: ['o.qcow2'] },
+  { args: ['convert', '-C', '-O', 'raw', 'top.qcow2', 'o.img'], files: ['o.img'] },
+  { args: ['convert', '-n', '-O', 'qcow2', 'mid.qcow2', 'onother.qcow2'], images: ['onother.qcow2'] },
+  { args: ['convert', '-n', '-O', 'qcow2', ...onBase, 'mid.qcow2', 'onother.qcow2'], images: ['onother.qcow2'] },
+  { args: ['convert', '-n', '-O', 'qcow2', 'base.qcow2', 'wide.qcow2'], images: ['wide.qcow2'] },
+  { args: ['convert', '-n', '-O', 'qcow2', 'top.qcow2', 'lone.qcow2'] },
+  { args: ['convert', '-n', '--target-is-zero', '-O', 'qcow2', 'flat.img', 'narrow.qcow2'], files: ['narrow.qcow2'] },
+  {
+    args: ['convert', '-n', '--target-image-opts', 'flat.img', 'driver=qcow2,file.filename=narrow.qcow2'],
+    files: ['narrow.qcow2'],
+  },
+  packed('top.qcow2'),
+  packed('top.qcow2', '-o', 'cluster_size=512'),
+  packed('top.qcow2', '-o', 'cluster_size=2M'),
+  packed('top.qcow2', '-o', 'compression_type=zstd'),
+  packed('top.qcow2', '-o', 'extended_l2=on', '-W', '-m', '16'),
+  packed('tiny.qcow2', '-S', '0'),
+  packed('odd.img'),
+  packed('top.qcow2', ...onBase),
+  packed('mid.qcow2', ...onBase),
+  { args: ['convert', '-c', '-O', 'qcow2', 'top.qcow2', 'odd.img', 'flat.img', 'o.qcow2'], images: ['o.qcow2'] },
+  { args: ['convert', '-c', '-n', '-O', 'qcow2', 'base.qcow2', 'narrow.qcow2'] },
+  { args: ['convert', '-c', '-O', 'raw', 'base.qcow2', 'o.img'] },
+  { args: ['convert', '-c', '-n', '-O', 'raw', 'base.qcow2', 'flat.img'] },
+  { args: ['convert', '-c', '-O', 'qcow2', '-o', 'preallocation=metadata', 'base.qcow2', 'o.qcow2'] },
+  {
+    args: [
+      'convert',
+      '-c',
+      '-O',
+      'qcow2',
+      '--object',
+      'secret,id=s,data=x',
+      '-o',
+      'encrypt.format=luks,encrypt.key-secret=s',
+      'base.qcow2',
+      'o.qcow2',
+    ],
+  },
+  { args: ['convert', '-c', '-O', 'qcow2', '-o', 'data_file=o.raw', 'base.qcow2', 'o.qcow2'] },
+  { args: ['convert', '-O', 'qcow2', '-B', 'base.qcow2', 'mid.qcow2', 'o.qcow2'] },
+  { args: ['convert', '-O', 'qcow2', '-o', 'backing_file=base.qcow2', 'mid.qcow2', 'o.qcow2'] },
+  { args: ['convert', '-O', 'qcow2', '-B', 'nope.qcow2', '-F', 'qcow2', 'mid.qcow2', 'o.qcow2'] },
+  { args: ['convert', '-O', 'raw', ...onBase, 'mid.qcow2', 'o.img'] },
+  { args: ['convert', '-O', 'qcow2', ...onBase, 'mid.qcow2', 'mid.qcow2', 'o.qcow2'] },
+  { args: ['convert', '-O', 'qcow2', '-F', 'qcow2', 'mid.qcow2', 'o.qcow2'] },
+  { args: ['convert', '-O', 'qcow2', ...onBase, '-o', 'preallocation=falloc', 'mid.qcow2', 'o.qcow2'] },
+  { args: ['convert', '-O', 'qcow2', 'broken.qcow2', 'o.qcow2'] },
+]
+
+const DD: ImgCase[] = [
+  { args: ['dd', 'if=flat.img', 'of=o.img'], files: ['o.img'] },
+  { args: ['dd', '-f', 'raw', 'if=flat.img', 'of=o.img', 'bs=64k'], files: ['o.img'] },
+  { args: ['dd', 'if=top.qcow2', 'of=o.img', 'bs=1M', 'count=2', 'skip=1'], files: ['o.img'] },
+  { args: ['dd', 'if=odd.img', 'of=o.img', 'bs=999'], files: ['o.img'] },
+  { args: ['dd', 'bs=1000', 'count=3', 'skip=1', 'if=odd.img', 'of=o.img'], files: ['o.img'] },
+  { args: ['dd', 'if=base.qcow2', 'of=o.img', 'bs=1M', 'skip=4'], files: ['o.img'] },
+  { args: ['dd', 'if=base.qcow2', 'of=o.img', 'bs=1M', 'skip=5'], files: ['o.img'] },
+  { args: ['dd', 'if=base.qcow2', 'of=o.img', 'count=0'], files: ['o.img'] },
+  { args: ['dd', 'if=flat.img', 'of=o.img', 'bs=1G'], files: ['o.img'] },
+  { args: ['dd', 'if=flat.img', 'of=o.img', 'count=18014398509481984'], files: ['o.img'] },
+  { args: ['dd', 'if=flat.img', 'of=o.img', 'skip=18014398509481984'], files: ['o.img'] },
+  { args: ['dd', 'if=odd.img', 'if=flat.img', 'of=o.img'], files: ['o.img'] },
+  { args: ['dd', '-U', 'if=odd.img', 'of=o.img'], files: ['o.img'] },
+  { args: ['dd', '-O', 'qcow2', 'if=top.qcow2', 'of=o.qcow2', 'bs=4k'], files: ['o.qcow2'], images: ['o.qcow2'] },
+  { args: ['dd', '-O', 'qcow2', 'if=odd.img', 'of=o.qcow2', 'count=3', 'bs=100'], files: ['o.qcow2'] },
+  { args: ['dd', '--image-opts', 'if=driver=raw,file.filename=odd.img', 'of=o.img'], files: ['o.img'] },
+  { args: ['dd', '--image-opts', `if=${READ_ERROR}`, 'of=o.img'] },
+  { args: ['dd'] },
+  { args: ['dd', 'if=flat.img'] },
+  { args: ['dd', 'of=o.img'] },
+  { args: ['dd', 'if=nope', 'of=o.img'] },
+  { args: ['dd', 'if=', 'of=o.img'] },
+  { args: ['dd', 'if=flat.img', 'of=o.img', 'bs=0'] },
+  { args: ['dd', 'if=flat.img', 'of=o.img', 'bs=2G'] },
+  { args: ['dd', 'if=flat.img', 'of=o.img', 'bs=abc'] },
+  { args: ['dd', 'if=flat.img', 'of=o.img', 'bs=-1'] },
+  { args: ['dd', 'if=flat.img', 'of=o.img', 'bs'] },
+  { args: ['dd', 'if=flat.img', 'of=o.img', 'count=abc'] },
+  { args: ['dd', 'if=flat.img', 'of=o.img', 'skip=abc'] },
+  { args: ['dd', 'if=flat.img', 'of=o.img', 'seek=1'] },
+  { args: ['dd', 'if=flat.img', 'of=o.img', 'more'] },
+  { args: ['dd', '-f', 'foo', 'if=flat.img', 'of=o.img'] },
+  { args: ['dd', '-O', 'foo', 'if=flat.img', 'of=o.img'] },
+  { args: ['dd', '-O', 'null-co', 'if=flat.img', 'of=o.img'] },
+  { args: ['dd', '--image-opts', 'if=flat.img', 'of=o.img'] },
+  { args: ['dd', '-p', 'if=flat.img', 'of=o.img'] },
+  { args: ['dd', 'if=flat.img', 'of=nodir/o.img'] },
+  { args: ['dd', 'if=flat.img', 'of=.'] },
+]
+
+const looks = (command: string, ...images: string[]): ImgCase[] =>
+  images.flatMap((image) => [{ args: [command, image] }, { args: [command, '--output=json', image] }])
+
+const MAP: ImgCase[] = [
+  ...looks('map', 'base.qcow2', 'mid.qcow2', 'top.qcow2', 'old.qcow2', 'tiny.qcow2', 'sub.qcow2', 'snap.qcow2'),
+  ...looks(
+    'map',
+    'grown.qcow2',
+    'onflat.qcow2',
+    'short.qcow2',
+    'lone.qcow2',
+    'packed.qcow2',
+    'ahead.qcow2',
+    'apart.qcow2',
+  ),
+  { args: ['map', '-s', '100k', '-l', '1M', '--output=json', 'top.qcow2'] },
+  { args: ['map', '-U', '-f', 'qcow2', 'top.qcow2'] },
+  { args: ['map', '-f', 'raw', '--output=json', 'top.qcow2'] },
+  { args: ['map', 'broken.qcow2'] },
+]
+
+const COMPARE: ImgCase[] = [
+  { args: ['compare', 'base.qcow2', 'base.qcow2'] },
+  { args: ['compare', 'base.qcow2', 'other.qcow2'] },
+  { args: ['compare', '-s', 'base.qcow2', 'other.qcow2'] },
+  { args: ['compare', 'base.qcow2', 'onother.qcow2'] },
+  { args: ['compare', 'other.qcow2', 'onother.qcow2'] },
+  { args: ['compare', '-s', 'other.qcow2', 'onother.qcow2'] },
+  { args: ['compare', '-p', 'wide.qcow2', 'base.qcow2'], progress: 'ends' },
+  { args: ['compare', 'mid.qcow2', 'top.qcow2'] },
+  { args: ['compare', 'top.qcow2', 'grown.qcow2'] },
+  { args: ['compare', 'flat.img', 'onflat.qcow2'] },
+  { args: ['compare', 'flat.img', 'short.qcow2'] },
+  { args: ['compare', '-f', 'qcow2', '-F', 'raw', 'base.qcow2', 'base.qcow2'] },
+  { args: ['compare', 'old.qcow2', 'tiny.qcow2'] },
+  { args: ['compare', '-s', 'old.qcow2', 'sub.qcow2'] },
+  { args: ['compare', 'packed.qcow2', 'top.qcow2'] },
+  { args: ['compare', '-s', 'packed.qcow2', 'top.qcow2'] },
+  { args: ['compare', '-s', 'narrow.qcow2', 'ahead.qcow2'] },
+  { args: ['compare', 'broken.qcow2', 'top.qcow2'] },
+]
+
+const BENCH: ImgCase[] = [
+  { args: ['bench', '-c', '50', 'top.qcow2'] },
+  { args: ['bench', '-c', '200', '-d', '8', '-s', '64k', '-f', 'qcow2', 'top.qcow2'] },
+  { args: ['bench', '-c', '60', '-d', '1', '-w', '--pattern=3', 'top.qcow2'], files: ['top.qcow2'] },
+  { args: ['bench', '-c', '64', '-w', '-s', '64k', '--pattern=5', 'lone.qcow2'], images: ['lone.qcow2'] },
+  { args: ['bench', '-c', '100', '-w', '-s', '1k', '-S', '7k', 'tiny.qcow2'], images: ['tiny.qcow2'] },
+  { args: ['bench', '-c', '50', '-w', '-d', '4', '--flush-interval=5', 'sub.qcow2'], images: ['sub.qcow2'] },
+  { args: ['bench', '-c', '10', 'broken.qcow2'] },
+]
+
+/** Every command line. */
+export const QCOW2_CASES: readonly ImgCase[] = [...CONVERT, ...DD, ...MAP, ...COMPARE, ...BENCH]
