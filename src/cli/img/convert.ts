@@ -171,6 +171,9 @@ async function convertImages(session: Session, task: ConvertTask): Promise<void>
   if (backing !== undefined && sources.length > 1) {
     throw new ToolError('Having a backing file for the target makes no sense when concatenating multiple input images')
   }
+  if (backing !== undefined && options.targetIsZero === true) {
+    throw new ToolError('Cannot use --target-is-zero when the destination image has a backing file')
+  }
   const size = sources.reduce((sum, source) => sum + virtualSize(source), 0)
   const cache = cacheMode(options.cache, `Invalid cache option: ${options.cache}`)
   const creating = options.skipCreate !== true
@@ -200,25 +203,21 @@ async function convertImages(session: Session, task: ConvertTask): Promise<void>
   const cluster = options.compressed === true ? await compressedCluster(output) : undefined
   if (virtualSize(output) < size) throw new ToolError('output file is smaller than input file')
   if (options.bitmaps === true) await checkTargetBitmaps(output)
-  await copyDisks({
-    ...(await copyTask(options, sources, output, creating, progress, session)),
-    compressedCluster: cluster,
-    backingBytes: backing === undefined ? undefined : backingLength(output),
-  })
+  const backingBytes = backing === undefined ? undefined : backingLength(output)
+  await copyDisks({ ...(await copyTask(task, session, sources, output)), compressedCluster: cluster, backingBytes })
   if (options.bitmaps === true && sources[0] !== undefined) await copyBitmaps(session, sources[0], output)
   await output.backend.flush()
   progress.report(100)
 }
 
 async function copyTask(
-  options: ConvertValues,
-  sources: OpenImage[],
-  target: OpenImage,
-  created: boolean,
-  progress: Progress,
+  { options, progress }: ConvertTask,
   session: Session,
+  sources: readonly OpenImage[],
+  target: OpenImage,
 ): Promise<Omit<CopyTask, 'backingBytes' | 'compressedCluster'>> {
   const { hasZeroInit } = await import('../../global-state/image.js')
+  const isNew = options.skipCreate !== true
   return {
     sources,
     target,
@@ -229,9 +228,8 @@ async function copyTask(
     inOrder: options.outOfOrder !== true,
     sparse: options.sparse ?? (options.copyOffload === true ? 0 : SPARSE_DEFAULT),
     alignment: alignUp(Math.max(SPARSE_DEFAULT, target.node.state.limits.requestAlignment), 512),
-    targetIsZero: options.targetIsZero === true || (created && hasZeroInit(target.node)),
+    targetIsZero: options.targetIsZero === true || (isNew && hasZeroInit(target.node)),
     offload: options.copyOffload === true,
     salvage: options.salvage === true,
   }
 }
-
