@@ -167,6 +167,8 @@ export interface MeasureContext {
   readonly environment: IoEnvironment
   /** The node whose data a new image is to hold; its length is in the options. Undefined: an image without data. */
   readonly source: BlockDriverState | undefined
+  /** The bitmaps that the image of the source keeps; undefined where it keeps none. */
+  readonly bitmaps: readonly DirtyBitmap[] | undefined
   /** A copy of the graph's secret called `id`. EINVAL where there is none. */
   secret(id: string): Uint8Array
 }

@@ -10,8 +10,9 @@ export type ToolCommand = (tool: Tool, args: readonly string[]) => Promise<numbe
 const NAME = 'blockgraph-img'
 
 const COMMANDS: Readonly<Record<string, () => Promise<ToolCommand>>> = {
-  bitmap: async () => (await import('./bitmap.js')).bitmap,
+  amend: async () => (await import('./amend.js')).amend,
   bench: async () => (await import('./bench.js')).bench,
+  bitmap: async () => (await import('./bitmap.js')).bitmap,
   check: async () => (await import('./check.js')).check,
   commit: async () => (await import('./commit.js')).commit,
   compare: async () => (await import('./compare.js')).compare,
@@ -20,8 +21,10 @@ const COMMANDS: Readonly<Record<string, () => Promise<ToolCommand>>> = {
   dd: async () => (await import('./dd.js')).dd,
   info: async () => (await import('./info.js')).info,
   map: async () => (await import('./map.js')).map,
-  snapshot: async () => (await import('./snapshot.js')).snapshot,
+  measure: async () => (await import('./measure.js')).measure,
   rebase: async () => (await import('./rebase.js')).rebase,
+  resize: async () => (await import('./resize.js')).resize,
+  snapshot: async () => (await import('./snapshot.js')).snapshot,
 }
 
 /** Runs the tool with `args` (command and its arguments) and gives the exit code. */

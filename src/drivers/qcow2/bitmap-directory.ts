@@ -115,11 +115,15 @@ function isSane(entry: BitmapEntry, length: Offset, layout: Layout): boolean {
   return inUse || tableSize >= bitmapTableSize(length, granularityBits, layout)
 }
 
+/** Bytes of a directory of bitmaps with these names. */
+export function bitmapDirectoryBytes(names: readonly string[]): number {
+  return names.reduce((sum, name) => sum + Math.ceil((FIXED_BYTES + encodeText(name).byteLength) / 8) * 8, 0)
+}
+
 /** The directory as bytes. */
 export function encodeBitmapDirectory(entries: readonly BitmapEntry[]): Uint8Array {
   const names = entries.map((entry) => encodeText(entry.name))
-  const sizes = names.map((name) => Math.ceil((FIXED_BYTES + name.byteLength) / 8) * 8)
-  const bytes = new Uint8Array(sizes.reduce((sum, size) => sum + size, 0))
+  const bytes = new Uint8Array(bitmapDirectoryBytes(entries.map(({ name }) => name)))
   const view = new DataView(bytes.buffer)
   let at = 0
   for (const [index, entry] of entries.entries()) {
@@ -131,7 +135,7 @@ export function encodeBitmapDirectory(entries: readonly BitmapEntry[]): Uint8Arr
     view.setUint8(at + 17, entry.granularityBits)
     view.setUint16(at + 18, name.byteLength)
     bytes.set(name, at + FIXED_BYTES)
-    at += sizes[index] ?? 0
+    at += Math.ceil((FIXED_BYTES + name.byteLength) / 8) * 8
   }
   return bytes
 }
@@ -165,8 +169,7 @@ export function whyNotStorable(
     return 'Too much space will be occupied by the bitmap. Use larger granularity'
   }
   if (entries.length >= MAX_BITMAPS) return 'Maximum number of persistent bitmaps is already reached'
-  const used = encodeBitmapDirectory(entries).byteLength
-  if (used + Math.ceil((FIXED_BYTES + nameBytes) / 8) * 8 > MAX_BITMAP_DIRECTORY_BYTES) {
+  if (bitmapDirectoryBytes([...entries.map((entry) => entry.name), name]) > MAX_BITMAP_DIRECTORY_BYTES) {
     return 'Not enough space in the bitmap directory'
   }
   return undefined

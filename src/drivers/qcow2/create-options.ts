@@ -81,7 +81,8 @@ export function judgeNewImage(values: Qcow2CreateValues, services: HostServices)
   const preallocation = preallocationOf(values)
   const compressionType = compressionOf(values.compression_type)
   const clusterBits = clusterBitsOf(values.cluster_size)
-  judgeSubclusters(values, version, clusterBits)
+  if (values.extended_l2 && version === 2) throw needsV3('Extended L2 entries are only')
+  judgeSubclusters(values.extended_l2, clusterBits)
   judgeBacking(values)
   const layout = createLayout(clusterBits, judgeRefcounts(values, version), values.extended_l2)
   judgeDataFile(values, version)
@@ -134,16 +135,16 @@ function compressionOf(word: string): number {
   throw notAccepted('compression-type', word)
 }
 
-function clusterBitsOf(size: number): number {
+/** A cluster size as its power of two. EINVAL for one that cannot be. */
+export function clusterBitsOf(size: number): number {
   const [least, most] = [2 ** MIN_CLUSTER_BITS, 2 ** MAX_CLUSTER_BITS]
   if (isPowerOfTwo(size) && size >= least && size <= most) return Math.log2(size)
   throw invalid(`Cluster size must be a power of two between ${least} and ${most / KiB}k`)
 }
 
-function judgeSubclusters({ extended_l2: extended }: Qcow2CreateValues, version: 2 | 3, clusterBits: number): void {
-  if (!extended) return
-  if (version === 2) throw needsV3('Extended L2 entries are only')
-  if (clusterBits >= MIN_EXTENDED_CLUSTER_BITS) return
+/** EINVAL for subclusters in clusters that are too small for them. */
+export function judgeSubclusters(extended: boolean, clusterBits: number): void {
+  if (!extended || clusterBits >= MIN_EXTENDED_CLUSTER_BITS) return
   const least = 2 ** MIN_EXTENDED_CLUSTER_BITS
   throw invalid(`Extended L2 entries are only supported with cluster sizes of at least ${least} bytes`)
 }

@@ -10,6 +10,7 @@ import {
 } from '../../common/request.js'
 import { defineDriver } from '../../global-state/driver.js'
 import type { NodeIo } from '../../io/node-io.js'
+import { amendQcow2, QCOW2_AMEND_OPTIONS } from './amend.js'
 import { changeBackingFile } from './backing-name.js'
 import { loadBitmaps, markBitmapsInUse, refuseUnstorable, removeStoredBitmap, storeBitmaps } from './bitmaps.js'
 import { stopCleaning } from './caches.js'
@@ -21,6 +22,7 @@ import { looksLikeQcow2 } from './header.js'
 import { isDirty } from './header-update.js'
 import { guest } from './layout.js'
 import { makeEmpty } from './make-empty.js'
+import { measureQcow2 } from './measure.js'
 import { openImage } from './open.js'
 import { QCOW2_OPTIONS } from './options.js'
 import { readGuest } from './read.js'
@@ -90,6 +92,9 @@ export const qcow2Driver = defineDriver({
   makeEmpty,
   createOptions: QCOW2_CREATE_OPTIONS,
   create: createQcow2,
+  measure: measureQcow2,
+  amendOptions: QCOW2_AMEND_OPTIONS,
+  amend: amendQcow2,
 })
 
 function qcow2Io(state: Qcow2State): NodeIo {

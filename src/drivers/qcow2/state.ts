@@ -31,7 +31,8 @@ export interface Qcow2State {
   readonly file: BlockChild
   /** Where guest data stands: `file`, or the external data file. */
   readonly dataFile: BlockChild
-  readonly layout: Layout
+  /** Written by refcount-width.ts; all but the width of refcounts stays. */
+  layout: Layout
   /** Written by header-update.ts together with the header on disk. */
   header: Qcow2Header
   extensions: HeaderExtensions

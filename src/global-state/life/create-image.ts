@@ -98,6 +98,10 @@ export async function prepareImage(
 export function createPreparedImage(main: MainLoop, graph: BlockGraph, prepared: PreparedImage): Promise<void> {
   return main.call('createImage', graph.environment, async (call) => {
     const { format, filename, options } = prepared
+    const backingFormat = options[BLOCK_OPT_BACKING_FMT]
+    if (backingFormat !== undefined && graph.registry.find(String(backingFormat)) === undefined) {
+      throw refusal(`Parameter 'backing-fmt' does not accept value ${quoteOutside(String(backingFormat))}`)
+    }
     if (prepared.size > MAX_LENGTH) throw tooLarge(format)
     const { values, rest } = readOptions(format.createOptions ?? {}, options, { driver: format.name })
     const files = new CreationFiles(main, graph, format, rest)

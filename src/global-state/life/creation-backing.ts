@@ -5,7 +5,9 @@ import { fullBackingFilename, pathHasProtocol } from '../../common/filename.js'
 import type { Offset } from '../../common/units.js'
 import type { BlockGraph } from '../graph.js'
 import type { MainLoop } from '../main-loop.js'
+import { isJsonFilename } from '../options/option-text.js'
 import { closeNode } from './close.js'
+import { protocolOf } from './creation-files.js'
 import { openNode } from './open.js'
 
 /** What was found in a backing file. */
@@ -32,6 +34,7 @@ export async function lookAtBacking(
     if (format !== undefined && graph.registry.find(format) === undefined) {
       throw new BlockError('EINVAL', `Unknown driver ${quoteOutside(format)}`)
     }
+    if (!isJsonFilename(resolved)) protocolOf(graph, resolved)
     const driver = format === undefined ? {} : { driver: format }
     const node = await openNode(
       main,

@@ -111,15 +111,20 @@ describe('a volume', () => {
     await again.close()
     const { environment } = again.graph
     const options = { size: 1000, 'key-secret': 's0', 'cipher-alg': 'aes-128' }
-    expect(await luksDriver.measure?.({ environment, secret, source: undefined }, options)).toEqual({
-      required: 1052672 + 1024,
-      fullyAllocated: 1052672 + 1024,
-    })
-    expect(() => luksDriver.measure?.({ environment, secret, source: undefined }, { size: 2 ** 53 })).toThrow(
-      expect.objectContaining({ code: 'EINVAL' }),
+    expect(await luksDriver.measure?.({ environment, secret, source: undefined, bitmaps: undefined }, options)).toEqual(
+      {
+        required: 1052672 + 1024,
+        fullyAllocated: 1052672 + 1024,
+      },
     )
     expect(() =>
-      luksDriver.measure?.({ environment, secret, source: undefined }, { ...options, size: MAX_LENGTH }),
+      luksDriver.measure?.({ environment, secret, source: undefined, bitmaps: undefined }, { size: 2 ** 53 }),
+    ).toThrow(expect.objectContaining({ code: 'EINVAL' }))
+    expect(() =>
+      luksDriver.measure?.(
+        { environment, secret, source: undefined, bitmaps: undefined },
+        { ...options, size: MAX_LENGTH },
+      ),
     ).toThrow(expect.objectContaining({ code: 'EFBIG' }))
   })
 
