@@ -77,6 +77,58 @@ export const mutants = [
     replace: '  await write(state.file, tableOffset, table.bytes)\n',
   },
   {
+    name: 'O7: the header names a snapshot whose references are not counted on disk',
+    file: `${QCOW2}/snapshot-tables.ts`,
+    find: "    await settleMetadata(state)\n    await barrier(state)\n  } catch (error) {\n    await freeClusters(state, offset, bytes, 'never')\n",
+    replace: "  } catch (error) {\n    await freeClusters(state, offset, bytes, 'never')\n",
+  },
+  {
+    name: 'O7: references of a deleted snapshot are dropped while the header names it',
+    file: `${QCOW2}/snapshots.ts`,
+    find: `    await takeSnapshots(state, await prepareSnapshots(state, without(state.snapshots, index)))
+    await dropTreeReferences(state, l1, 'snapshot')
+`,
+    replace: `    await dropTreeReferences(state, l1, 'snapshot')
+    await takeSnapshots(state, await prepareSnapshots(state, without(state.snapshots, index)))
+`,
+  },
+  {
+    name: 'O7: a snapshot becomes the disk before its references are counted on disk',
+    file: `${QCOW2}/snapshot-apply.ts`,
+    find: '      await settleMetadata(state)\n      await barrier(state)\n    } catch (error) {\n',
+    replace: '    } catch (error) {\n',
+  },
+  {
+    name: 'O8: the dirty bit is set in memory only',
+    file: `${QCOW2}/header-update.ts`,
+    find: "  await writeHeaderFields(state, 'features', { incompatibleFeatures: incompatibleFeatures | INCOMPATIBLE_DIRTY })\n",
+    replace: '  state.header.incompatibleFeatures = incompatibleFeatures | INCOMPATIBLE_DIRTY\n',
+  },
+  {
+    name: 'O8: the dirty bit is cleared while refcounts are not durable',
+    file: `${QCOW2}/flush.ts`,
+    find: '    await settleMetadata(state)\n    await barrier(state)\n    await clearDirtyBit(state)\n',
+    replace: '    await clearDirtyBit(state)\n    await settleMetadata(state)\n    await barrier(state)\n',
+  },
+  {
+    name: 'O9: unknown autoclear bits outlive the first write',
+    file: `${QCOW2}/writing.ts`,
+    find: '  if (known !== state.header.autoclearFeatures) await writeHeader(state, { autoclearFeatures: known })\n',
+    replace: '  if (known < 0n) await writeHeader(state, { autoclearFeatures: known })\n',
+  },
+  {
+    name: 'O10: a bitmap is not marked as in use',
+    file: `${QCOW2}/bitmaps.ts`,
+    find: '  if (!readOnly) await markBitmapsInUse(state)\n',
+    replace: '',
+  },
+  {
+    name: 'O10: the header names bitmaps that are not durable',
+    file: `${QCOW2}/bitmaps.ts`,
+    find: "    await settleMetadata(state)\n    await barrier(state)\n  } catch (error) {\n    await freeClusters(state, offset, bytes.byteLength, 'never')\n",
+    replace: "  } catch (error) {\n    await freeClusters(state, offset, bytes.byteLength, 'never')\n",
+  },
+  {
     name: 'O12: a table that could not be written counts as written',
     file: `${QCOW2}/metadata-cache.ts`,
     find: '      if (this.#entries.get(entry.offset) === entry) this.markDirty(entry)\n',

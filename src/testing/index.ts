@@ -14,7 +14,7 @@ export { type CrashCommand, type CrashCommandConstraints, crashCommands } from '
 export { type CrashPropertyOptions, crashProperty } from './crash/crash-property.js'
 export { CrashFailure, type CrashFailureDetails } from './crash/crash-report.js'
 export { type CrashRunOptions, type CrashSummary, runCrash } from './crash/crash-run.js'
-export type { CrashDisk, CrashTarget, NodeOptions, SnapshotDoor } from './crash/crash-target.js'
+export type { CrashDisk, CrashTarget, NodeOptions } from './crash/crash-target.js'
 export { FAULT_KINDS, type FaultKind, type FaultRunOptions, type FaultSummary, runFaults } from './crash/fault-runs.js'
 export { type LoggedChange, readWriteLog, recordingOfLog, replayWriteLog } from './crash/write-log.js'
 export {

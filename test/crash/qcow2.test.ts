@@ -11,30 +11,30 @@ interface Variant {
 }
 
 const VARIANTS: Readonly<Record<string, Variant>> = {
-  'the smallest clusters': { options: { size: 262_144 }, budget: { workloads: 25 } },
+  'the smallest clusters': { options: { size: 262_144 }, budget: { workloads: 16 } },
   'clusters of four sectors': {
     options: { size: 65_536, clusterBits: 11, open: { 'pass-discard-other': true } },
-    budget: { workloads: 20 },
+    budget: { workloads: 16 },
   },
-  'refcounts of 1 bit': { options: { size: 65_536, refcountOrder: 0, compressed: false }, budget: { workloads: 12 } },
+  'refcounts of 1 bit': { options: { size: 65_536, refcountOrder: 0, compressed: false }, budget: { workloads: 8 } },
   'a refcount block that is nearly full': {
     options: { size: 65_536, refcountOrder: 6, leakedClusters: 52 },
-    budget: { workloads: 15 },
+    budget: { workloads: 12 },
   },
   'a refcount table that is nearly full': {
     // It names 64 blocks of 64 clusters each.
     options: { refcountOrder: 6, leakedClusters: 4025 },
-    budget: { workloads: 8, minCommands: 6, statesPerPoint: 30 },
+    budget: { workloads: 5, statesPerPoint: 25 },
   },
-  'lazy refcounts': { options: { size: 65_536, lazyRefcounts: true }, budget: { workloads: 20 } },
-  'version 2': { options: { size: 65_536, version: 2 }, budget: { workloads: 12 } },
-  'a backing file': {
-    options: { size: 65_536, clusterBits: 10, backing: patternedBacking(40_000) },
-    budget: { workloads: 12 },
+  'lazy refcounts': { options: { size: 65_536, lazyRefcounts: true }, budget: { workloads: 14 } },
+  snapshots: {
+    options: { snapshots: true, clusterBits: 10 },
+    budget: { workloads: 20, minCommands: 6, statesPerPoint: 50 },
   },
-  'an external data file': { options: { externalData: true }, budget: { workloads: 10 } },
-  snapshots: { options: { size: 65_536, snapshots: true }, budget: { workloads: 8, statesPerPoint: 40 } },
-  bitmaps: { options: { size: 65_536, bitmaps: true }, budget: { workloads: 6, statesPerPoint: 40 } },
+  'snapshots and lazy refcounts': {
+    options: { snapshots: true, lazyRefcounts: true },
+    budget: { workloads: 6, statesPerPoint: 50 },
+  },
   'snapshots of subclusters over a backing file, refcounts of 2 bits': {
     options: {
       size: 131_072,
@@ -46,7 +46,15 @@ const VARIANTS: Readonly<Record<string, Variant>> = {
     },
     budget: { workloads: 4, statesPerPoint: 30 },
   },
-  subclusters: { options: { size: 131_072, clusterBits: 14, extendedL2: true }, budget: { workloads: 12 } },
+  'persistent bitmaps': { options: { bitmaps: true }, budget: { workloads: 14 } },
+  'autoclear bits of others': { options: { autoclear: 2n ** 40n }, budget: { workloads: 4 } },
+  'version 2': { options: { size: 65_536, version: 2 }, budget: { workloads: 8 } },
+  'a backing file': {
+    options: { size: 65_536, clusterBits: 10, backing: patternedBacking(40_000) },
+    budget: { workloads: 10 },
+  },
+  'an external data file': { options: { externalData: true }, budget: { workloads: 8 } },
+  subclusters: { options: { size: 131_072, clusterBits: 14, extendedL2: true }, budget: { workloads: 8 } },
 }
 
 describe('a crash of qcow2 with', () => {

@@ -2,12 +2,10 @@
 
 import { qcow2Driver } from '../../src/drivers/qcow2/index.js'
 import { nodeServices } from '../../src/platform/services.js'
-import { type CrashTarget, closeCrashDisk, openCrashDisk } from '../../src/testing/crash/crash-target.js'
-import { contentOf, storageDriver, storageOf } from '../../src/testing/storage/memory-storage.js'
-import { addBitmaps, missedWrite } from './qcow2-bitmaps.js'
+import type { CrashTarget } from '../../src/testing/crash/crash-target.js'
+import { ChunkStore, contentOf, storageDriver, storageOf } from '../../src/testing/storage/memory-storage.js'
 import { inspectQcow2 } from './qcow2-inspector.js'
 import { makeQcow2, type Qcow2MakerOptions } from './qcow2-maker.js'
-import { snapshotDoor } from './qcow2-snapshots.js'
 
 /** What a target is made with: how the image is made, and the options it is opened with. */
 export interface Qcow2TargetOptions extends Omit<Qcow2MakerOptions, 'size'> {
@@ -16,11 +14,9 @@ export interface Qcow2TargetOptions extends Omit<Qcow2MakerOptions, 'size'> {
   open?: Record<string, unknown>
   /** Bytes of a backing file. */
   backing?: Uint8Array
-  /** Compressed writes are part of the workloads. */
+  /** Compressed writes are part of the workloads. Default: where the image can have them. */
   compressed?: boolean
-  /** So are snapshots. */
   snapshots?: boolean
-  /** The image keeps dirty bitmaps. */
   bitmaps?: boolean
 }
 
@@ -28,49 +24,59 @@ export interface Qcow2TargetOptions extends Omit<Qcow2MakerOptions, 'size'> {
 export function qcow2Target(options: Qcow2TargetOptions = {}): CrashTarget {
   const { size = 32_768, open = {}, compressed = true, clusterBits = 9, leakedClusters = 0 } = options
   const backing = options.backing === undefined ? undefined : storageDriver(storageOf(options.backing), 'base')
-  const nodeOptions: CrashTarget['options'] = ({ disk, data }) => ({
-    driver: 'qcow2',
-    file: disk,
-    ...(data === undefined ? {} : { 'data-file': data }),
-    ...(backing === undefined ? {} : { backing: { driver: 'base', 'read-only': true } }),
-    ...open,
-  })
-  const target: CrashTarget = {
+  const made = new ChunkStore(0)
+  makeQcow2(made, { ...options, size })
+  const fresh = contentOf(made)
+  return {
     name: 'qcow2',
     drivers: backing === undefined ? [qcow2Driver] : [qcow2Driver, backing],
     graph: { services: nodeServices },
     bytes: size,
     clusterBytes: 2 ** clusterBits,
     compressed: compressed && options.externalData !== true,
+    snapshots: options.snapshots === true,
+    bitmaps: options.bitmaps === true,
     ...(options.externalData === true ? { storages: ['disk', 'data'] } : {}),
     async create(stores) {
       const store = stores.get('disk')
       if (store !== undefined) makeQcow2(store, { ...options, size })
       stores.get('data')?.resize(size)
-      if (options.bitmaps !== true) return
-      const disk = await openCrashDisk(target, stores)
-      await addBitmaps(disk)
-      await closeCrashDisk(disk)
     },
-    options: nodeOptions,
-    ...(options.snapshots === true
-      ? { snapshots: snapshotDoor(() => nodeOptions({ disk: { driver: 'storage-disk' } })) }
-      : {}),
+    options: ({ disk, data }) => ({
+      driver: 'qcow2',
+      file: disk,
+      ...(data === undefined ? {} : { 'data-file': data }),
+      ...(backing === undefined ? {} : { backing: { driver: 'base', 'read-only': true } }),
+      ...open,
+    }),
+    // Copied flags beside a count that is too high; where it is the flag that is wrong, the inspector says so.
+    harmless: (line) => line.includes('OFLAG_COPIED'),
     leaks: leakedClusters,
-    ...(options.bitmaps === true ? { verify: missedWrite } : {}),
-    // While a snapshot is counted, counts and copied flags change in different writes. A flag that lies is found by `inspect`.
-    harmless: (line) => options.snapshots === true && line.includes('OFLAG_COPIED'),
-    // A compressed write replaces nothing.
-    refuses: ({ type }, code) => type === 'compressed' && code === 'EIO',
+    refuses: ({ type }, code) =>
+      // A compressed write replaces nothing; narrow counts hold few snapshots.
+      (type === 'compressed' && code === 'EIO') || (type.startsWith('snapshot') && code === 'EINVAL'),
     inspect(stores, noLeaks) {
       const store = stores.get('disk')
       if (store === undefined) return 'no store'
-      const { problems, leaks } = inspectQcow2(contentOf(store), noLeaks)
+      const bytes = contentOf(store)
+      const { problems, leaks } = inspectQcow2(bytes, noLeaks)
       if (problems.length > 0) return problems.slice(0, 3).join('; ')
+      if (keepsForeignBits(bytes) && isChanged(bytes, fresh, 2 ** clusterBits)) return 'unknown autoclear bits are left'
       return noLeaks && leaks > leakedClusters ? `${leaks - leakedClusters} leaks` : undefined
     },
   }
-  return target
+}
+
+/** Whether the image has autoclear bits that nobody here knows. */
+function keepsForeignBits(image: Uint8Array): boolean {
+  const view = new DataView(image.buffer)
+  return view.getUint32(4) >= 3 && view.getBigUint64(88) >= 4n
+}
+
+/** Whether more than the header has changed since the image was made. */
+function isChanged(image: Uint8Array, fresh: Uint8Array, clusterSize: number): boolean {
+  if (image.byteLength !== fresh.byteLength) return true
+  return Buffer.compare(image.subarray(clusterSize), fresh.subarray(clusterSize)) !== 0
 }
 
 /** A backing file that differs in every sector, and from all that workloads write. */

@@ -17,6 +17,9 @@ export type CrashCommand =
   | { type: 'snapshot-create' }
   | { type: 'snapshot-apply'; snapshot: number }
   | { type: 'snapshot-delete'; snapshot: number }
+  | { type: 'bitmap-add' }
+  | { type: 'bitmap-remove'; bitmap: number }
+  | { type: 'bitmap-merge'; bitmap: number; from: number }
 
 /** What commands are chosen for: size and abilities of a disk. */
 export interface CommandSupport {
@@ -25,8 +28,8 @@ export interface CommandSupport {
   readonly clusterBytes: number
   readonly compressed?: boolean
   readonly resize?: boolean
-  /** Something where there are internal snapshots. */
-  readonly snapshots?: object
+  readonly snapshots?: boolean
+  readonly bitmaps?: boolean
 }
 
 /** How workloads are chosen. */
@@ -42,13 +45,11 @@ export function crashCommands(
   target: CommandSupport,
   constraints: CrashCommandConstraints = {},
 ): fc.Arbitrary<CrashCommand[]> {
-  const { minCommands = 1, maxCommands = 20 } = constraints
-  return fc.array(fc.oneof(...weighted(target)), {
-    minLength: minCommands,
-    maxLength: maxCommands,
-    // Long workloads find more than short ones; shrinking makes them short.
-    size: 'max',
-  })
+  const { minCommands = 1, maxCommands = 24 } = constraints
+  // Of any length alike: long workloads find more than short ones, and shrinking makes them short.
+  return fc.noBias(
+    fc.array(fc.oneof(...weighted(target)), { minLength: minCommands, maxLength: maxCommands, size: 'max' }),
+  )
 }
 
 function weighted(target: CommandSupport): fc.WeightedArbitrary<CrashCommand>[] {
@@ -122,16 +123,28 @@ function optional(
     const sectors = fc.integer({ min: 1, max: disk * 2 })
     chosen.push({ weight: 2, arbitrary: fc.record({ type: fc.constant('resize' as const), sectors }) })
   }
-  if (target.snapshots !== undefined) {
+  if (target.snapshots === true) {
     const snapshot = fc.nat({ max: 7 })
-    chosen.push({ weight: 2, arbitrary: fc.constant({ type: 'snapshot-create' as const }) })
+    chosen.push({ weight: 4, arbitrary: fc.constant({ type: 'snapshot-create' as const }) })
     chosen.push({
-      weight: 2,
+      weight: 5,
       arbitrary: fc.record({
         type: fc.constantFrom('snapshot-apply' as const, 'snapshot-delete' as const),
         snapshot,
       }),
     })
   }
+  if (target.bitmaps === true) chosen.push(...bitmapCommands())
   return chosen
+}
+
+function bitmapCommands(): fc.WeightedArbitrary<CrashCommand>[] {
+  const bitmap = fc.nat({ max: 7 })
+  return [
+    { weight: 2, arbitrary: fc.constant({ type: 'bitmap-add' as const }) },
+    { weight: 1, arbitrary: fc.record({ type: fc.constant('bitmap-remove' as const), bitmap }) },
+    { weight: 1, arbitrary: fc.record({ type: fc.constant('bitmap-merge' as const), bitmap, from: bitmap }) },
+    // Bitmaps are stored when the image is closed.
+    { weight: 3, arbitrary: fc.constant({ type: 'reopen' as const }) },
+  ]
 }

@@ -44,13 +44,14 @@ export interface CrashTarget {
   readonly compressed?: boolean
   /** Changes of length to any multiple of 512. */
   readonly resize?: boolean
-  readonly snapshots?: SnapshotDoor
+  /** Internal snapshots. */
+  readonly snapshots?: boolean
+  /** Persistent dirty bitmaps. */
+  readonly bitmaps?: boolean
   /** Clusters that a new image leaks on purpose; 0 by default. */
   readonly leaks?: number
   /** Whether a healthy image may refuse `command` with `code`; ENOTSUP it always may. The command then counts as failed. */
   refuses?(command: CrashCommand, code: ErrnoName): boolean
-  /** What else is wrong with an image that is open and shows `content`; undefined where nothing is. */
-  verify?(disk: CrashDisk, content: Uint8Array): string | undefined
   /** Whether a line that the check reports tells of a corruption that costs nothing, as a crash may leave it. */
   harmless?(line: string): boolean
   /**
@@ -58,16 +59,6 @@ export interface CrashTarget {
    * nothing is. With `noLeaks`, leaks are wrong as well.
    */
   inspect?(stores: ReadonlyMap<string, ChunkStore>, noLeaks: boolean): string | undefined
-}
-
-/** Internal snapshots of a format, by name. */
-export interface SnapshotDoor {
-  create(disk: CrashDisk, name: string): Promise<void>
-  apply(disk: CrashDisk, name: string): Promise<void>
-  remove(disk: CrashDisk, name: string): Promise<void>
-  list(disk: CrashDisk): Promise<readonly string[]>
-  /** All bytes the disk had. */
-  read(disk: CrashDisk, name: string): Promise<Uint8Array>
 }
 
 /** The storages of a target. */
@@ -80,24 +71,35 @@ export function emptyStores(target: CrashTarget, make: () => ChunkStore): Map<st
   return new Map(storageNames(target).map((name) => [name, make()]))
 }
 
-/** Opens the image on `stores` read-write; `wrap` puts further nodes between a storage and the format. */
+/** How an image under test is opened. */
+export interface OpenCrashDiskOptions {
+  readOnly?: boolean
+  /** Drivers beside those of the target. */
+  drivers?: readonly BlockDriver[]
+  /** Puts further nodes between a storage and the format. */
+  wrap?(name: string, storage: NodeOptions): NodeOptions
+}
+
+/** Opens the image on `stores`, read-write by default. */
 export async function openCrashDisk(
   target: CrashTarget,
   stores: ReadonlyMap<string, ChunkStore>,
-  drivers: readonly BlockDriver[] = [],
-  wrap: (name: string, storage: NodeOptions) => NodeOptions = (_name, storage) => storage,
+  options: OpenCrashDiskOptions = {},
 ): Promise<CrashDisk> {
+  const { readOnly = false, drivers = [], wrap } = options
   const storages: Record<string, NodeOptions> = {}
   const storageDrivers: BlockDriver[] = []
   for (const [name, store] of stores) {
     storageDrivers.push(storageDriver(store, `storage-${name}`))
-    storages[name] = wrap(name, { driver: `storage-${name}` })
+    const storage = { driver: `storage-${name}` }
+    storages[name] = wrap === undefined ? storage : wrap(name, storage)
   }
   const graph = new BlockGraph({ ...target.graph, drivers: [...target.drivers, ...drivers, ...storageDrivers] })
   return await graph.mainLoop(async (main) => {
-    const node = await openNode(main, graph, { discard: 'unmap', ...target.options(storages) })
+    const access = readOnly ? { 'read-only': true } : { discard: 'unmap' }
+    const node = await openNode(main, graph, { ...access, ...target.options(storages) })
     try {
-      const perm = BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE | BLK_PERM_RESIZE
+      const perm = BLK_PERM_CONSISTENT_READ | (readOnly ? 0 : BLK_PERM_WRITE | BLK_PERM_RESIZE)
       const backend = await createBackend(main, graph, { perm, shared: BLK_PERM_ALL, node })
       return { graph, node, backend }
     } catch (thrown) {

@@ -19,6 +19,8 @@ import {
   readDisk,
 } from './crash-target.js'
 import { GuestLog, type GuestOperation } from './guest-log.js'
+import { addBitmap, mergeBitmaps, removeBitmap } from './image-bitmaps.js'
+import { dropSnapshot, revertToSnapshot, takeSnapshot } from './image-snapshots.js'
 import { SectorImage } from './sector-image.js'
 
 /** What every error of a command is shown to; it throws where the error should not have come. */
@@ -35,9 +37,12 @@ export class CrashWorld {
   /** What the guest saw then. */
   readonly content: Uint8Array
   readonly #plan: FaultPlan | undefined
+  /** Names in use. */
   readonly #snapshots: string[] = []
+  readonly #bitmaps: string[] = []
   #disk: CrashDisk | undefined
-  #taken = 0
+  /** Names given so far. */
+  #named = 0
 
   private constructor(
     target: CrashTarget,
@@ -83,13 +88,13 @@ export class CrashWorld {
       const recorded = { driver: 'recording', 'node-name': name, file: storage }
       return this.#plan === undefined ? recorded : { driver: 'fault', file: recorded }
     }
-    this.#disk = await openCrashDisk(this.target, this.stores, drivers, wrap)
+    this.#disk = await openCrashDisk(this.target, this.stores, { drivers, wrap })
   }
 
   /** Closes the image. What was acknowledged is then as certain as after a flush. */
   async close(): Promise<void> {
     const { disk } = this
-    await this.log.run({ kind: 'flush' }, async () => {
+    await this.log.run({ kind: 'close' }, async () => {
       this.#disk = undefined
       await closeCrashDisk(disk)
     })
@@ -135,6 +140,10 @@ export class CrashWorld {
       case 'reopen':
         await this.close()
         return await this.open()
+      case 'bitmap-add':
+      case 'bitmap-remove':
+      case 'bitmap-merge':
+        return await this.#bitmap(command)
       default:
         return await this.#snapshot(command)
     }
@@ -191,22 +200,38 @@ export class CrashWorld {
   async #snapshot(
     command: Extract<CrashCommand, { type: 'snapshot-create' | 'snapshot-apply' | 'snapshot-delete' }>,
   ): Promise<void> {
-    const { snapshots } = this.target
-    if (snapshots === undefined) return
     if (command.type === 'snapshot-create') {
-      const name = `s${this.#taken++}`
-      await this.log.run({ kind: command.type, name }, () => snapshots.create(this.disk, name))
+      const name = `s${this.#named++}`
+      await this.log.run({ kind: command.type, name }, () => takeSnapshot(this.disk, name))
       this.#snapshots.push(name)
       return
     }
-    const index = command.snapshot % Math.max(this.#snapshots.length, 1)
-    const name = this.#snapshots[index]
+    const name = pick(this.#snapshots, command.snapshot)
     if (name === undefined) return
-    const apply = command.type === 'snapshot-apply'
-    await this.log.run({ kind: command.type, name }, () =>
-      apply ? snapshots.apply(this.disk, name) : snapshots.remove(this.disk, name),
-    )
-    if (!apply) this.#snapshots.splice(index, 1)
+    const act = command.type === 'snapshot-apply' ? revertToSnapshot : dropSnapshot
+    await this.log.run({ kind: command.type, name }, () => act(this.disk, name))
+    if (command.type === 'snapshot-delete') this.#snapshots.splice(this.#snapshots.indexOf(name), 1)
+  }
+
+  async #bitmap(
+    command: Extract<CrashCommand, { type: 'bitmap-add' | 'bitmap-remove' | 'bitmap-merge' }>,
+  ): Promise<void> {
+    if (command.type === 'bitmap-add') {
+      const name = `b${this.#named++}`
+      await this.log.run({ kind: command.type, name }, () => addBitmap(this.disk, name))
+      this.#bitmaps.push(name)
+      return
+    }
+    const name = pick(this.#bitmaps, command.bitmap)
+    if (name === undefined) return
+    if (command.type === 'bitmap-merge') {
+      const from = pick(this.#bitmaps, command.from) ?? name
+      if (from === name) return
+      await this.log.run({ kind: command.type, name, from }, () => mergeBitmaps(this.disk, name, from))
+      return
+    }
+    await this.log.run({ kind: command.type, name }, () => removeBitmap(this.disk, name))
+    this.#bitmaps.splice(this.#bitmaps.indexOf(name), 1)
   }
 
   #sectors(sector: number, sectors: number): Range {
@@ -234,6 +259,11 @@ export function imagesOf(stores: ReadonlyMap<string, ChunkStore>): ReadonlyMap<s
 /** Stores that hold what the images say. */
 export function storesOf(images: ReadonlyMap<string, SectorImage>): ReadonlyMap<string, ChunkStore> {
   return new Map([...images].map(([name, image]) => [name, image.toStore()]))
+}
+
+/** The item that `index` names, wrapping around. */
+function pick(names: readonly string[], index: number): string | undefined {
+  return names[index % Math.max(names.length, 1)]
 }
 
 function overlap(a: Range, b: Range): boolean {

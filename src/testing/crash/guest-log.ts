@@ -11,9 +11,13 @@ export type GuestOperation =
   | { kind: 'discard'; offset: Offset; bytes: number }
   | { kind: 'resize'; length: Offset }
   | { kind: 'flush' }
+  | { kind: 'close' }
   | { kind: 'snapshot-create'; name: string }
   | { kind: 'snapshot-apply'; name: string }
   | { kind: 'snapshot-delete'; name: string }
+  | { kind: 'bitmap-add'; name: string }
+  | { kind: 'bitmap-remove'; name: string }
+  | { kind: 'bitmap-merge'; name: string; from: string }
 
 /** An operation that began, or how it ended. */
 export interface GuestEvent {
@@ -76,7 +80,10 @@ export function describeOperation(operation: GuestOperation): string {
     case 'resize':
       return `resize to ${operation.length}`
     case 'flush':
-      return 'flush'
+    case 'close':
+      return operation.kind
+    case 'bitmap-merge':
+      return `merge bitmap ${operation.from} into ${operation.name}`
     default:
       return `${operation.kind} ${operation.name}`
   }

@@ -3,9 +3,12 @@
 
 import { BDRV_SECTOR_SIZE } from '../../common/limits.js'
 import type { Offset } from '../../common/units.js'
+import { BitmapOracle } from './bitmap-oracle.js'
 import { isZero, sameBytes } from './compare-bytes.js'
 import { describeOperation, type GuestEvent, type GuestLog, type GuestOperation } from './guest-log.js'
 import { History, type Operation } from './history.js'
+import type { FoundBitmap } from './image-bitmaps.js'
+import type { FoundSnapshot } from './image-snapshots.js'
 import { SnapshotOracle } from './snapshot-oracle.js'
 
 const ZEROES = new Uint8Array(BDRV_SECTOR_SIZE)
@@ -17,12 +20,14 @@ export type SectorContent = Uint8Array
 export interface GuestView {
   content: Uint8Array
   /** By name; undefined where the format has none or they were not looked at. */
-  snapshots?: ReadonlyMap<string, Uint8Array> | undefined
+  snapshots?: ReadonlyMap<string, FoundSnapshot> | undefined
+  bitmaps?: ReadonlyMap<string, FoundBitmap> | undefined
 }
 
 /** Follows a log and says what may be found. */
 export class GuestOracle {
-  readonly snapshots: SnapshotOracle
+  readonly #snapshots = new SnapshotOracle()
+  readonly #bitmaps = new BitmapOracle()
   readonly #log: GuestLog
   readonly #sectors: History<SectorContent>[] = []
   readonly #length: History<Offset>
@@ -37,7 +42,6 @@ export class GuestOracle {
     for (let at = 0; at < initial.byteLength; at += BDRV_SECTOR_SIZE) {
       this.#sectors.push(sectorHistory(sectorOf(initial, at).slice()))
     }
-    this.snapshots = new SnapshotOracle()
   }
 
   /** Rises whenever more is asked than before: a state that was judged earlier has to be judged again. */
@@ -79,9 +83,10 @@ export class GuestOracle {
         return `sector ${at / BDRV_SECTOR_SIZE} reads as ${this.#describe(found)}; it may be ${wanted.map((one) => this.#describe(one)).join(' or ')}`
       }
     }
-    return view.snapshots === undefined
-      ? undefined
-      : this.snapshots.judge(view.snapshots, which, (content) => this.#describe(content))
+    return (
+      this.#snapshots.judge(view.snapshots, which, (sector) => this.#describe(sector)) ??
+      this.#bitmaps.judge(view.bitmaps, which, (index) => sectorOf(content, index * BDRV_SECTOR_SIZE))
+    )
   }
 
   #take({ id, what, serial }: GuestEvent): void {
@@ -95,15 +100,41 @@ export class GuestOracle {
     this.#flights.delete(id)
     if (what === 'failed' || flight === undefined) return
     for (const effect of flight.effects) effect.operation.acknowledged = serial
-    if (operation.kind === 'flush') this.#settle(flight.serial)
     if ('fua' in operation && operation.fua) {
       for (const { history, operation: one } of flight.effects) if (history.settleOne(one)) this.#generation++
+    }
+    this.#acknowledge(operation, flight.serial, serial)
+  }
+
+  #acknowledge(operation: GuestOperation, submitted: number, serial: number): void {
+    switch (operation.kind) {
+      case 'flush':
+        this.#settle(submitted)
+        break
+      case 'close':
+        this.#settle(submitted)
+        this.#bitmaps.closed(this.#sectors.map((history) => history.live()))
+        break
+      case 'write':
+        this.#bitmaps.changed(...sectorsOf(operation.offset, operation.data.byteLength))
+        break
+      case 'zero':
+        this.#bitmaps.changed(...sectorsOf(operation.offset, operation.bytes))
+        break
+      case 'bitmap-remove':
+        this.#bitmaps.removed(operation.name, serial)
+        break
+      case 'bitmap-merge':
+        this.#bitmaps.merged(operation.name, operation.from)
+        break
+      default:
     }
   }
 
   /** A flush that began at `serial` is over. */
   #settle(serial: number): void {
-    let settled = this.snapshots.settle(serial)
+    let settled = this.#snapshots.settle(serial)
+    if (this.#bitmaps.settle(serial)) settled = true
     if (this.#length.settle(serial)) settled = true
     for (const history of this.#sectors) if (history.settle(serial)) settled = true
     if (settled) this.#generation++
@@ -125,22 +156,31 @@ export class GuestOracle {
         this.#resize(operation.length, flight)
         break
       case 'snapshot-create':
-        this.snapshots.create(operation.name, flight, this.#sectors, this.#length)
+        this.#snapshots.create(operation.name, flight, this.#sectors, this.#length)
         break
       case 'snapshot-delete':
-        this.snapshots.remove(operation.name, flight)
+        this.#snapshots.remove(operation.name, flight)
         break
       case 'snapshot-apply':
         this.#applySnapshot(operation.name, flight)
         break
-      case 'flush':
+      case 'bitmap-add':
+        this.#bitmaps.add(operation.name)
+        break
+      case 'bitmap-remove':
+        this.#bitmaps.remove(operation.name)
+        break
+      case 'close':
+        this.#bitmaps.close()
+        break
+      default:
     }
     return flight
   }
 
   #each(offset: Offset, bytes: number, flight: Flight, effect: (index: number) => Effect): void {
-    const last = Math.ceil((offset + bytes) / BDRV_SECTOR_SIZE)
-    for (let index = Math.floor(offset / BDRV_SECTOR_SIZE); index < last; index++) {
+    const [first, end] = sectorsOf(offset, bytes)
+    for (let index = first; index < end; index++) {
       flight.affect(this.#sector(index), effect(index))
     }
   }
@@ -154,7 +194,7 @@ export class GuestOracle {
   }
 
   #applySnapshot(name: string, flight: Flight): void {
-    const { contents, lengths } = this.snapshots.contentsOf(name)
+    const { contents, lengths } = this.#snapshots.contentsOf(name)
     flight.affect(this.#length, () => lengths)
     for (let index = 0; index < Math.max(contents.length, this.#sectors.length); index++) {
       flight.affect(this.#sector(index), () => contents[index] ?? [ZEROES])
@@ -233,6 +273,11 @@ function patched(before: SectorContent, at: Offset, offset: Offset, data: Uint8A
 
 function sectorHistory(content: SectorContent): History<SectorContent> {
   return new History<SectorContent>(content, sameBytes)
+}
+
+/** The first sector a range touches, and the one behind the last. */
+function sectorsOf(offset: Offset, bytes: number): [number, number] {
+  return [Math.floor(offset / BDRV_SECTOR_SIZE), Math.ceil((offset + bytes) / BDRV_SECTOR_SIZE)]
 }
 
 /** A whole sector of `content`, zeroes behind its end. */

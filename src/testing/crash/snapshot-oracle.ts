@@ -5,6 +5,7 @@ import { BDRV_SECTOR_SIZE } from '../../common/limits.js'
 import type { Offset } from '../../common/units.js'
 import { sameBytes } from './compare-bytes.js'
 import { History } from './history.js'
+import type { FoundSnapshot } from './image-snapshots.js'
 
 type SectorContent = Uint8Array
 
@@ -67,20 +68,21 @@ export class SnapshotOracle {
     return settled
   }
 
-  /** What is wrong with the snapshots found, each with its content; undefined where nothing is. */
+  /** What is wrong with the snapshots found, where they were looked for; undefined where nothing is. */
   judge(
-    found: ReadonlyMap<string, Uint8Array>,
+    found: ReadonlyMap<string, FoundSnapshot> | undefined,
     which: 'allowed' | 'live',
     describe: (content: SectorContent) => string,
   ): string | undefined {
+    if (found === undefined) return undefined
     for (const name of found.keys()) if (!this.#known.has(name)) return `there is a snapshot '${name}' that nobody took`
     for (const [name, snapshot] of this.#known) {
-      const content = found.get(name)
+      const one = found.get(name)
       const may = snapshot.present[which]()
-      if (!may.includes(content !== undefined)) {
-        return content === undefined ? `snapshot '${name}' is missing` : `snapshot '${name}' was deleted and is there`
+      if (!may.includes(one !== undefined)) {
+        return one === undefined ? `snapshot '${name}' is missing` : `snapshot '${name}' was deleted and is there`
       }
-      const fault = content === undefined ? undefined : judgeContent(content, snapshot, which, describe)
+      const fault = one === undefined ? undefined : judgeContent(one, snapshot, which, describe)
       if (fault !== undefined) return `snapshot '${name}': ${fault}`
     }
     return undefined
@@ -96,13 +98,13 @@ export class SnapshotOracle {
 const ZEROES = new Uint8Array(BDRV_SECTOR_SIZE)
 
 function judgeContent(
-  content: Uint8Array,
+  { content, length }: FoundSnapshot,
   snapshot: KnownSnapshot,
   which: 'allowed' | 'live',
   describe: (content: SectorContent) => string,
 ): string | undefined {
-  if (!snapshot.lengths.includes(content.byteLength)) {
-    return `it has ${content.byteLength} bytes; it may have ${snapshot.lengths.join(' or ')}`
+  if (!snapshot.lengths.includes(length)) {
+    return `it has ${length} bytes; it may have ${snapshot.lengths.join(' or ')}`
   }
   const alternatives = snapshot.contents[which]()
   for (let at = 0; at < content.byteLength; at += BDRV_SECTOR_SIZE) {

@@ -11,6 +11,8 @@ import { firstDifference } from './compare-bytes.js'
 import { type CrashDisk, type CrashTarget, closeCrashDisk, openCrashDisk, readDisk } from './crash-target.js'
 import { patternOf } from './crash-world.js'
 import type { GuestView } from './guest-oracle.js'
+import { findBitmaps } from './image-bitmaps.js'
+import { type FoundSnapshot, readSnapshots } from './image-snapshots.js'
 import type { RandomBelow } from './seeded-random.js'
 
 /** Says what is wrong with what the guest finds; undefined where nothing is. */
@@ -44,7 +46,7 @@ export async function verifyState(
   }
   let problem: string | undefined
   try {
-    problem = await verifyOpen(target, disk, judge, random, options)
+    problem = await verifyOpen(target, disk, stores, judge, random, options)
   } catch (error) {
     problem = describeError(error)
   }
@@ -61,6 +63,7 @@ export async function verifyState(
 async function verifyOpen(
   target: CrashTarget,
   disk: CrashDisk,
+  stores: ReadonlyMap<string, ChunkStore>,
   judge: ViewJudge,
   random: RandomBelow,
   options: VerifyOptions,
@@ -68,8 +71,9 @@ async function verifyOpen(
   const found = await checkProblem(target, disk, options)
   if (found !== undefined) return `check: ${found}`
   const content = await readDisk(disk)
-  const snapshots = await readSnapshots(target, disk)
-  const fault = judge({ content, snapshots }) ?? target.verify?.(disk, content)
+  const snapshots = target.snapshots === true ? await readSnapshots(target, disk, stores) : undefined
+  const bitmaps = target.bitmaps === true ? findBitmaps(disk) : undefined
+  const fault = judge({ content, snapshots, bitmaps })
   if (fault !== undefined) return fault
   if (content.byteLength === 0) return undefined
   await writeOnce(target, disk, content, random)
@@ -77,7 +81,7 @@ async function verifyOpen(
   if (later !== undefined) return `check after one more write: ${later}`
   const changed = changedSector(await readDisk(disk), content)
   if (changed !== undefined) return `one more write changed sector ${changed} as well, or not itself`
-  return judgeSnapshots(await readSnapshots(target, disk), snapshots)
+  return snapshots === undefined ? undefined : changedSnapshot(await readSnapshots(target, disk, stores), snapshots)
 }
 
 /** Writes across the border of two clusters, or as much of that as the disk has, and notes it in `content`. */
@@ -102,10 +106,14 @@ async function checkProblem(
 ): Promise<string | undefined> {
   if (node.io.check === undefined) return undefined
   const lines: string[] = []
-  const result = await graph.mainLoop((main) => checkImage(main, node, 0, (line) => lines.push(line)))
+  let ignored = 0
+  const report = (line: string) => {
+    if (target.harmless?.(line) === true) ignored++
+    else lines.push(line)
+  }
+  const result = await graph.mainLoop((main) => checkImage(main, node, 0, report))
   const allowed = options.noLeaks === true ? (target.leaks ?? 0) : Number.POSITIVE_INFINITY
-  const harmless = lines.filter((line) => target.harmless?.(line) === true).length
-  const problem = problemOf({ ...result, corruptions: result.corruptions - harmless }, allowed)
+  const problem = problemOf({ ...result, corruptions: result.corruptions - ignored }, allowed)
   return problem === undefined ? undefined : [problem, ...lines.slice(0, MAX_CHECK_LINES)].join('; ')
 }
 
@@ -115,22 +123,12 @@ function problemOf({ corruptions, checkErrors, leaks }: BdrvCheckResult, allowed
   return leaks > allowedLeaks ? `${leaks} leaks` : undefined
 }
 
-async function readSnapshots(
-  { snapshots }: CrashTarget,
-  disk: CrashDisk,
-): Promise<ReadonlyMap<string, Uint8Array> | undefined> {
-  if (snapshots === undefined) return undefined
-  const found = new Map<string, Uint8Array>()
-  for (const name of await snapshots.list(disk)) found.set(name, await snapshots.read(disk, name))
-  return found
-}
-
-function judgeSnapshots(
-  now: ReadonlyMap<string, Uint8Array> | undefined,
-  before: ReadonlyMap<string, Uint8Array> | undefined,
+function changedSnapshot(
+  now: ReadonlyMap<string, FoundSnapshot>,
+  before: ReadonlyMap<string, FoundSnapshot>,
 ): string | undefined {
-  for (const [name, content] of before ?? []) {
-    const sector = changedSector(now?.get(name) ?? new Uint8Array(0), content)
+  for (const [name, { content }] of before) {
+    const sector = changedSector(now.get(name)?.content ?? new Uint8Array(0), content)
     if (sector !== undefined) return `one more write changed sector ${sector} of snapshot '${name}'`
   }
   return undefined

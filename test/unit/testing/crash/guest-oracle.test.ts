@@ -158,7 +158,10 @@ describe('the oracle of snapshots', () => {
   const judge = (guest: Guest, found: Record<string, Uint8Array>, content = fill(9, 4)) => {
     const oracle = new GuestOracle(guest.log, fill(9, 4))
     oracle.advance(Number.POSITIVE_INFINITY)
-    return oracle.judge({ content, snapshots: new Map(Object.entries(found)) })
+    const snapshots = Object.entries(found).map(([name, bytes]) => {
+      return [name, { length: bytes.byteLength, content: bytes }] as const
+    })
+    return oracle.judge({ content, snapshots: new Map(snapshots) })
   }
 
   it('lets a snapshot be there or not until a flush, and wants it there afterwards', () => {
