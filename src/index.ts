@@ -32,6 +32,7 @@ export { Disk, type DiskCall, type DiskParts, type Extent } from './disk/disk.js
 export { type DiskTarget, type OpenDiskOptions, openDiskWith } from './disk/open-disk.js'
 export { readableStream, type StreamRange, writableStream } from './disk/web-streams.js'
 export * from './drivers/index.js'
+export { type AmendSettings, amendImage } from './global-state/amend-image.js'
 export { BlockBackend, type CreateBackendOptions, createBackend } from './global-state/backend.js'
 export {
   chainContains,
@@ -94,6 +95,7 @@ export { changeBackingFile, hasZeroInit, makeEmpty, probeBlocksizes } from './gl
 export { activate, activateAll, inactivateAll } from './global-state/life/activation.js'
 export { closeNode, dropHold } from './global-state/life/close.js'
 export { type CreateImageRequest, createImage } from './global-state/life/create-image.js'
+export { type MeasureImageRequest, measureImage } from './global-state/life/measure-image.js'
 export { openNode } from './global-state/life/open.js'
 export type { OpenSettings } from './global-state/life/open-request.js'
 export { type ReopenRequest, reopenNodes, reopenReadOnly } from './global-state/life/reopen.js'

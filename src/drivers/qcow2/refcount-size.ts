@@ -8,21 +8,18 @@ export interface RefcountStructures {
   tableClusters: number
 }
 
-/** What describes `clusters` clusters and itself; `generous` leaves room in the table for growth. */
+/** What describes `clusters` clusters and itself; `generous` leaves room in the table for half as many blocks again. */
 export function refcountStructures(layout: Layout, clusters: number, generous: boolean): RefcountStructures {
   const { refcountBlockEntries, clusterSize } = layout
-  const settle = (described: number) => {
-    let blocks = 0
-    let tableClusters = 0
-    for (;;) {
-      const wanted = Math.ceil((described + blocks + tableClusters) / refcountBlockEntries)
-      const wantedTable = Math.ceil((wanted * ENTRY_BYTES) / clusterSize)
-      if (wanted === blocks && wantedTable === tableClusters) return { blocks, tableClusters }
-      blocks = wanted
-      tableClusters = wantedTable
-    }
+  let blocks = 0
+  let tableClusters = 0
+  for (;;) {
+    const wanted = Math.ceil((clusters + blocks + tableClusters) / refcountBlockEntries)
+    // Growth stays rare that way.
+    const entries = generous ? wanted + Math.floor(wanted / 2) : wanted
+    const wantedTable = Math.ceil((entries * ENTRY_BYTES) / clusterSize)
+    if (wanted === blocks && wantedTable === tableClusters) return { blocks, tableClusters }
+    blocks = wanted
+    tableClusters = wantedTable
   }
-  const exact = settle(clusters)
-  // Room for half as many tables again, so that growth stays rare.
-  return generous ? settle(clusters + Math.ceil(exact.tableClusters / 2)) : exact
 }
