@@ -77,6 +77,12 @@ export const mutants = [
     replace: '  await write(state.file, tableOffset, table.bytes)\n',
   },
   {
+    name: 'O6: the header names an L1 table that is not durable',
+    file: `${QCOW2}/grow-l1.ts`,
+    find: '    await settleMetadata(state)\n    await barrier(state)\n',
+    replace: '',
+  },
+  {
     name: 'O7: the header names a snapshot whose references are not counted on disk',
     file: `${QCOW2}/snapshot-tables.ts`,
     find: "    await settleMetadata(state)\n    await barrier(state)\n  } catch (error) {\n    await freeClusters(state, offset, bytes, 'never')\n",

@@ -48,6 +48,7 @@ const VARIANTS: Readonly<Record<string, Variant>> = {
   },
   'persistent bitmaps': { options: { bitmaps: true }, budget: { workloads: 14 } },
   'autoclear bits of others': { options: { autoclear: 2n ** 40n }, budget: { workloads: 4 } },
+  'changes of length': { options: { resize: true }, budget: { workloads: 12, statesPerPoint: 50 } },
   'version 2': { options: { size: 65_536, version: 2 }, budget: { workloads: 8 } },
   'a backing file': {
     options: { size: 65_536, clusterBits: 10, backing: patternedBacking(40_000) },

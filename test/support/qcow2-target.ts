@@ -18,6 +18,8 @@ export interface Qcow2TargetOptions extends Omit<Qcow2MakerOptions, 'size'> {
   compressed?: boolean
   snapshots?: boolean
   bitmaps?: boolean
+  /** So are changes of length. */
+  resize?: boolean
 }
 
 /** A target called `qcow2`. */
@@ -34,6 +36,7 @@ export function qcow2Target(options: Qcow2TargetOptions = {}): CrashTarget {
     bytes: size,
     clusterBytes: 2 ** clusterBits,
     compressed: compressed && options.externalData !== true,
+    resize: options.resize === true,
     snapshots: options.snapshots === true,
     bitmaps: options.bitmaps === true,
     ...(options.externalData === true ? { storages: ['disk', 'data'] } : {}),
