@@ -8,6 +8,10 @@ export interface BlockDriverInfo {
   vmStateOffset: number
   isDirty: boolean
   needsCompressedWrites: boolean
+  /** Its data is encrypted. */
+  isEncrypted?: boolean
+  /** What the image says of its backing file, whether that is open or not. */
+  backing?: { filename: string; format: string | undefined } | undefined
 }
 
 /** How the clusters of an image are laid out. */

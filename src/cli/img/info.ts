@@ -1,12 +1,9 @@
-// info: what is known of an image. Opened read-only and without its backing file.
+// info: what is known of an image, and with --backing-chain of those below it. Images are opened read-only, without what they
+// name (threats.md N04); a chain is followed name by name, as far as the policy for such names allows.
 
-import type { SnapshotInfo } from '../../common/block-info.js'
 import { BDRV_O_NO_BACKING, BDRV_O_NO_IO } from '../../common/open-flags.js'
-import { nodeFilename } from '../../global-state/node-filename.js'
-import { canSnapshot, listSnapshots } from '../../global-state/snapshot.js'
-import { allocatedSize } from '../../io/node-info.js'
 import { newCommand, parseCommandLine, repeatedOption } from '../command-line.js'
-import { formatFacts, virtualSize } from '../image-data.js'
+import { failed } from '../error-text.js'
 import {
   checkObjects,
   forceShareOption,
@@ -17,28 +14,19 @@ import {
   outputOption,
   refuseFormatWithImageOpts,
 } from '../image-options.js'
-import { prettyJson, spacedJsonName } from '../json-text.js'
+import { prettyJson } from '../json-text.js'
 import { openImage } from '../open-image.js'
-import { type OpenImage, withSession } from '../session.js'
-import { formatSize } from '../sizes.js'
-import { snapshotData, snapshotTable } from '../snapshot-text.js'
-import { printable, type Tool, usageError } from '../tool.js'
+import { type Session, withSession } from '../session.js'
+import { printable, type Tool, ToolError, usageError } from '../tool.js'
+import { type ImageInfo, imageInfo, infoData, infoText } from './image-info.js'
 
 interface Values extends ImageOptionValues {
   output: OutputFormat
   backingChain?: boolean
 }
 
-/** What is told of an image; keys as in management interfaces. */
-export interface ImageInfo {
-  snapshots?: readonly SnapshotInfo[]
-  'virtual-size': number
-  filename: string
-  'cluster-size'?: number
-  format: string
-  'actual-size'?: number
-  'dirty-flag'?: boolean
-}
+/** Images of one chain (threats.md, section 2). */
+const MAX_CHAIN = 200
 
 /** Runs `info`. */
 export async function info(tool: Tool, args: readonly string[]): Promise<number> {
@@ -54,63 +42,47 @@ export async function info(tool: Tool, args: readonly string[]): Promise<number>
   if (name === undefined || operands.length > 1) throw usageError(tool.name, 'Expecting one image file name')
   const secrets = checkObjects(options.object)
   refuseFormatWithImageOpts(options.format, options.imageOpts)
-  const found = await withSession(tool, async (session) => {
+  const chain = await withSession(tool, (session) => {
     session.defineSecrets(secrets)
-    const { format, imageOpts, forceShare } = options
-    const flags = BDRV_O_NO_BACKING | BDRV_O_NO_IO
-    return imageInfo(await openImage(session, { name, format, imageOpts, forceShare, flags }))
+    return collect(session, name, options)
   })
-  if (options.output === 'human') tool.out(infoText(found))
-  else tool.out(`${prettyJson(options.backingChain === true ? [infoData(found)] : infoData(found))}\n`)
+  if (options.output === 'human') tool.out(chain.map(infoText).join('\n'))
+  else {
+    const data = chain.map(infoData)
+    tool.out(`${prettyJson(options.backingChain === true ? data : data[0])}\n`)
+  }
   return 0
 }
 
-/** Collects what is known of an open image. */
-async function imageInfo(image: OpenImage): Promise<ImageInfo> {
-  const { node } = image
-  const actual = await known(() => allocatedSize(node))
-  const details = await known(() => formatFacts(node))
-  const clusterSize = details?.clusterSize ?? 0
-  const snapshots = canSnapshot(node) ? listSnapshots(node) : []
-  return {
-    ...(snapshots.length === 0 ? {} : { snapshots }),
-    'virtual-size': virtualSize(image),
-    filename: spacedJsonName(nodeFilename(node)),
-    ...(clusterSize === 0 ? {} : { 'cluster-size': clusterSize }),
-    format: node.driver.name,
-    ...(actual === undefined ? {} : { 'actual-size': actual }),
-    ...(details === undefined ? {} : { 'dirty-flag': details.isDirty }),
+/** The image, and those below it where they are asked for. */
+async function collect(session: Session, first: string, options: Values): Promise<ImageInfo[]> {
+  const { forceShare } = options
+  const flags = BDRV_O_NO_BACKING | BDRV_O_NO_IO
+  const chain: ImageInfo[] = []
+  const seen = new Set<string>()
+  let { format, imageOpts } = options
+  let name = first
+  for (;;) {
+    if (seen.has(name)) throw new ToolError(`Backing file '${printable(name)}' creates an infinite loop.`)
+    if (seen.size === MAX_CHAIN) throw new ToolError(`More than ${MAX_CHAIN} images in a chain.`)
+    seen.add(name)
+    const found = await imageInfo(await openImage(session, { name, format, imageOpts, forceShare, flags }))
+    chain.push(found)
+    const next = found['full-backing-filename']
+    if (options.backingChain !== true || next === undefined) return chain
+    await judgeName(session, found, next)
+    name = next
+    format = found['backing-filename-format']
+    imageOpts = false
   }
 }
 
-/** What a driver cannot tell is left out. */
-async function known<T>(ask: () => Promise<T>): Promise<T | undefined> {
+/** A name inside an image is opened only where the session allows it. */
+async function judgeName({ graph }: Session, found: ImageInfo, resolved: string): Promise<void> {
   try {
-    return await ask()
-  } catch {
-    return undefined
+    const name = found['backing-filename'] ?? ''
+    await graph.namePolicy({ image: found.filename, name, resolved, use: 'backing' })
+  } catch (thrown) {
+    throw failed(`Could not open '${printable(resolved)}'`, thrown)
   }
-}
-
-/** What is told to programs. */
-function infoData(found: ImageInfo): Record<string, unknown> {
-  const { snapshots, ...others } = found
-  return { ...(snapshots === undefined ? {} : { snapshots: snapshots.map(snapshotData) }), ...others }
-}
-
-/** The text for people. */
-export function infoText(found: ImageInfo): string {
-  const size = found['virtual-size']
-  const actual = found['actual-size']
-  const cluster = found['cluster-size']
-  const lines = [
-    `image: ${printable(found.filename)}`,
-    `file format: ${found.format}`,
-    `virtual size: ${formatSize(size)} (${size} bytes)`,
-    `disk size: ${actual === undefined ? 'unavailable' : formatSize(actual)}`,
-    ...(cluster === undefined ? [] : [`cluster_size: ${cluster}`]),
-    ...(found['dirty-flag'] === true ? ['cleanly shut down: no'] : []),
-  ]
-  const { snapshots } = found
-  return `${lines.join('\n')}\n${snapshots === undefined ? '' : snapshotTable(snapshots)}`
 }

@@ -48,7 +48,7 @@ export function payloadIo(state: LuksState): NodeIo {
       if (length > MAX_LENGTH - start) throw new BlockError('EFBIG', 'the volume would be too long', { op: 'truncate' })
       return truncate(file, start + length, options)
     },
-    info: () => ({ clusterSize: 0, vmStateOffset: 0, isDirty: false, needsCompressedWrites: false }),
+    info: () => ({ clusterSize: 0, vmStateOffset: 0, isDirty: false, needsCompressedWrites: false, isEncrypted: true }),
     specificInfo: () => ({ type: 'luks', data: luksInfo(slots) }),
   }
 }

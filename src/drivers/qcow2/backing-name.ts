@@ -31,6 +31,14 @@ export async function changeBackingFile(
   })
 }
 
+/** What the header says of the backing file; undefined where there is none. */
+export function namedBacking(state: Qcow2State): { filename: string; format: string | undefined } | undefined {
+  const { backingName, extensions } = state
+  return backingName === undefined || backingName === ''
+    ? undefined
+    : { filename: backingName, format: extensions.backingFormat }
+}
+
 function refuseLong(state: Qcow2State, what: string, name: string | undefined, most: number): void {
   if (name === undefined || encodeText(name).byteLength <= most) return
   throw imageError(state, 'EINVAL', `the name of the ${what} is longer than ${most} bytes`)

@@ -11,14 +11,14 @@ import {
 import { defineDriver } from '../../global-state/driver.js'
 import type { NodeIo } from '../../io/node-io.js'
 import { amendQcow2, QCOW2_AMEND_OPTIONS } from './amend.js'
-import { changeBackingFile } from './backing-name.js'
+import { changeBackingFile, namedBacking } from './backing-name.js'
 import { loadBitmaps, markBitmapsInUse, refuseUnstorable, removeStoredBitmap, storeBitmaps } from './bitmaps.js'
 import { stopCleaning } from './caches.js'
 import { copyFromGuest, copyToGuest } from './copy.js'
 import { createQcow2 } from './create.js'
 import { QCOW2_CREATE_OPTIONS } from './create-options.js'
 import { flushMetadata, settleImage } from './flush.js'
-import { looksLikeQcow2 } from './header.js'
+import { CRYPT_NONE, looksLikeQcow2 } from './header.js'
 import { isDirty } from './header-update.js'
 import { guest } from './layout.js'
 import { makeEmpty } from './make-empty.js'
@@ -31,6 +31,7 @@ import { checkImage } from './repair.js'
 import { truncateImage } from './resize.js'
 import { applySnapshot, loadSnapshot } from './snapshot-apply.js'
 import { createSnapshot, deleteSnapshot, listSnapshots, refuseDataFile } from './snapshots.js'
+import { specificInfo } from './specific-info.js'
 import { backingOf, hasDataFile, type Qcow2State } from './state.js'
 import { statusOf } from './status.js'
 import { vmstateIo, vmstateOffset } from './vmstate.js'
@@ -123,6 +124,9 @@ function qcow2Io(state: Qcow2State): NodeIo {
       vmStateOffset: hasDataFile(state) ? 0 : vmstateOffset(state),
       isDirty: isDirty(state),
       needsCompressedWrites: false,
+      isEncrypted: state.header.cryptMethod !== CRYPT_NONE,
+      backing: namedBacking(state),
     }),
+    specificInfo: () => specificInfo(state),
   }
 }

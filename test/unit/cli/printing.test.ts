@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { asksForOptions, describeCreation, joinOptionLists } from '../../../src/cli/creation-options.js'
 import { creationFailed, errnoText, failed, messageText } from '../../../src/cli/error-text.js'
-import { infoText } from '../../../src/cli/img/info.js'
+import { infoText } from '../../../src/cli/img/image-info.js'
 import { continues } from '../../../src/cli/img/map.js'
 import { prettyJson, spacedJsonName } from '../../../src/cli/json-text.js'
 import { Progress } from '../../../src/cli/progress.js'
@@ -64,6 +64,31 @@ test('info says what is known', () => {
   expect(text).toBe(
     'image: a\\x0ab\nfile format: raw\nvirtual size: 1 MiB (1048576 bytes)\ndisk size: unavailable\ncluster_size: 65536\ncleanly shut down: no\n',
   )
+})
+
+test('info names the backing file as the image does, and where that is', () => {
+  const found = { 'virtual-size': 512, filename: 'sub/a', format: 'qcow2', 'backing-filename': 'b' }
+  const lines = (more: object) =>
+    infoText({ ...found, ...more })
+      .split('\n')
+      .slice(4, -1)
+  expect(lines({ 'full-backing-filename': 'b', 'backing-filename-format': 'raw' })).toEqual([
+    'backing file: b',
+    'backing file format: raw',
+  ])
+  expect(lines({ 'full-backing-filename': 'sub/b' })).toEqual(['backing file: b (actual path: sub/b)'])
+  expect(lines({})).toEqual(['backing file: b (cannot determine actual path)'])
+  expect(lines({ encrypted: true })[0]).toBe('encrypted: yes')
+  expect(
+    lines({ 'format-specific': { type: 'qcow2', data: { 'refcount-bits': 16, bitmaps: [{ flags: [] }] } } }),
+  ).toEqual([
+    'backing file: b (cannot determine actual path)',
+    'Format specific information:',
+    '    refcount bits: 16',
+    '    bitmaps:',
+    '        [0]:',
+    '            flags:',
+  ])
 })
 
 test('entries of a map join only where status and place on the host continue', () => {
