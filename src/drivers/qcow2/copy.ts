@@ -13,6 +13,7 @@ import { refuseOverlap } from './overlap.js'
 import { invalidEntry } from './read.js'
 import { backingOf, hasDataFile, type Qcow2State } from './state.js'
 import { type TakenPiece, takePiece } from './take-piece.js'
+import { isInPlace, mayWrite } from './write.js'
 
 /** The reading half. ENOTSUP for compressed and encrypted clusters. */
 export async function copyFromGuest(
@@ -79,7 +80,7 @@ export async function copyToGuest(
   for (let done = 0; done < bytes; ) {
     const at = guest(offset + done)
     const from = sourceOffset + done
-    if (state.writable && lookupRun(state, at, bytes - done, run, true) && run.kind === NORMAL && run.copied) {
+    if (mayWrite(state) && lookupRun(state, at, bytes - done, run, true) && isInPlace(run)) {
       if (!hasDataFile(state)) refuseOverlap(state, run.host, run.bytes, [])
       await copyRangeTo(state.dataFile, source, from, run.host, run.bytes, flags)
       done += run.bytes

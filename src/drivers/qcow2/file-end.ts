@@ -1,11 +1,21 @@
 // Where the image file ends: behind the last cluster in use. What is behind that can be cut off, or be given to new clusters.
 
+import type { Offset } from '../../common/units.js'
+import type { BlockChild } from '../../io/block-node.js'
 import { truncate } from '../../io/truncate.js'
 import { barrier } from './barrier.js'
 import { settleMetadata, takeOver } from './flush.js'
 import { readRefcount } from './refcount-codec.js'
 import { blockOffset } from './refcounts.js'
 import type { Qcow2State } from './state.js'
+
+/**
+ * Where nothing of a file was ever written: behind its end, and behind whatever a write may have left there that failed
+ * before it made the file longer.
+ */
+export function endOfWritten({ node }: BlockChild): Offset {
+  return Math.max(node.state.length, node.state.writtenUpTo)
+}
 
 /** The number of clusters up to the last one that is in use. The caller holds the image's lock. */
 export async function usedClusters(state: Qcow2State): Promise<number> {

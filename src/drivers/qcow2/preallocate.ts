@@ -9,7 +9,7 @@ import { truncate } from '../../io/truncate.js'
 import { writeZeroes } from '../../io/write-zeroes.js'
 import { allocateClusters, freeClusters } from './allocator.js'
 import { type ClusterEntry, entryAt, placeOf, putEntry } from './clusters.js'
-import { cutFile } from './file-end.js'
+import { cutFile, endOfWritten } from './file-end.js'
 import { COMPRESSED_HIGH, UNALLOCATED, ZERO_LOW, ZERO_PLAIN } from './l2-entry.js'
 import { findRun, newRun } from './l2-map.js'
 import { type HeldSlice, writableSlice } from './l2-tables.js'
@@ -55,7 +55,7 @@ async function preallocateMetadata(state: Qcow2State, from: GuestOffset, to: Gue
 
 /** A cluster that was in use before still holds what it held. */
 async function clearReused(state: Qcow2State, place: HostOffset, bytes: number): Promise<void> {
-  const end = Math.min(place + bytes, state.file.node.state.length)
+  const end = Math.min(place + bytes, endOfWritten(state.file))
   if (end > place) await writeZeroes(state.file, place, end - place, BDRV_REQ_MAY_UNMAP)
 }
 

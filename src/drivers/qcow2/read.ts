@@ -4,6 +4,7 @@
 import { type Bytes, copyBytes, sliceBytes, zeroBytes } from '../../common/io-vector.js'
 import type { Completion } from '../../io/node-io.js'
 import { read } from '../../io/read.js'
+import { settleAll } from '../../io/settle-all.js'
 import { readCompressed } from './compression.js'
 import { markCorrupt } from './corruption.js'
 import { COMPRESSED, INVALID, NORMAL, UNALLOCATED, UNALLOCATED_HOST } from './l2-entry.js'
@@ -80,14 +81,17 @@ export function readBacking(state: Qcow2State, offset: GuestOffset, into: Bytes)
   return backing === undefined || present === 0 ? undefined : read(backing, offset, sliceBytes(into, 0, present))
 }
 
+/** All of it is asked for at once: in a later step the host clusters may have another owner. */
 async function readEncrypted(state: Qcow2State, offset: GuestOffset, place: HostOffset, into: Bytes): Promise<void> {
   const { cipher } = state
-  for (let done = 0; done < into.length; done += CIPHER_PIECE) {
+  const starts: number[] = []
+  for (let done = 0; done < into.length; done += CIPHER_PIECE) starts.push(done)
+  await settleAll(starts, async (done) => {
     const part = sliceBytes(into, done, Math.min(done + CIPHER_PIECE, into.length))
     // Decrypted apart: whoever owns the buffer may look at it at any time.
     const bounce = new Uint8Array(part.length)
     await read(state.dataFile, place + done, bounce)
     cipher?.decrypt((place + done) as HostOffset, guest(offset + done), bounce)
     copyBytes(part, bounce)
-  }
+  })
 }

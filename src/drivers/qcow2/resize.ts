@@ -31,6 +31,7 @@ import { refuseOverlap } from './overlap.js'
 import { preallocate } from './preallocate.js'
 import { dropEmptyBlocks } from './refcount-shrink.js'
 import { backingOf, hasDataFile, type Qcow2State } from './state.js'
+import { vmstateOffset } from './vmstate.js'
 import { writeGuest } from './write.js'
 import { beginWriting } from './writing.js'
 import { discardClusters, zeroClusters } from './zero.js'
@@ -49,12 +50,23 @@ export async function truncateImage(state: Qcow2State, length: Offset, options: 
   if (header.version < 3 && header.nbSnapshots > 0) {
     throw refusal(state, 'ENOTSUP', "Can't resize a v2 image which has snapshots")
   }
-  if (length < header.size) {
-    if (options.preallocation !== 'off') {
-      throw refusal(state, 'ENOTSUP', "Preallocation can't be used for shrinking an image")
-    }
-    await shrink(state, guest(length))
-  } else await grow(state, guest(length), options)
+  const shrinks = length < header.size
+  if (shrinks && options.preallocation !== 'off') {
+    throw refusal(state, 'ENOTSUP', "Preallocation can't be used for shrinking an image")
+  }
+  await dropVmstate(state)
+  if (shrinks) await shrink(state, guest(length))
+  else await grow(state, guest(length), options)
+}
+
+/** What stands behind the disk would come into view, or be lost with the tables that map it: VM state of another length of disk. */
+async function dropVmstate(state: Qcow2State): Promise<void> {
+  const { l2Coverage } = state.layout
+  const end = state.l1.length * l2Coverage
+  for (let at = vmstateOffset(state) as number; at < end; at += l2Coverage) {
+    if (state.l1.offset(at / l2Coverage) === 0) continue
+    await discardClusters(state, guest(at), guest(at + l2Coverage), 'unallocate', 'other')
+  }
 }
 
 function refusal(state: Qcow2State, code: 'EINVAL' | 'ENOTSUP', message: string): BlockError {
@@ -85,6 +97,7 @@ async function grow(state: Qcow2State, length: GuestOffset, options: TruncateOpt
     await preallocate(state, whole ? clusterStart(layout, old) : clusterEnd(layout, old), end, mode)
   }
   if (zeroed && headEnd < length) await zeroClusters(state, headEnd, end, 0)
+  else await clearRest(state, guest(roundUp(old, layout.subclusterSize)), clusterEnd(layout, old))
   await state.lock.runExclusive(async () => {
     await settleMetadata(state, false)
     await barrier(state)
@@ -100,6 +113,18 @@ function roundUp(offset: GuestOffset, alignment: number): number {
 async function clearHead(state: Qcow2State, from: GuestOffset, to: GuestOffset): Promise<void> {
   if (to <= from || (await rangeReadsZero(state, from, to - from))) return
   await writeGuest(state, from, new Uint8Array(to - from))
+}
+
+/** So do the subclusters behind it: a disk that was cut there has left what they held. */
+async function clearRest(state: Qcow2State, from: GuestOffset, to: GuestOffset): Promise<void> {
+  if (to <= from || (await rangeReadsZero(state, from, to - from))) return
+  try {
+    await zeroClusters(state, from, to, 0)
+  } catch (error) {
+    // A compressed cluster has no parts.
+    if (!(error instanceof BlockError) || error.code !== 'ENOTSUP') throw error
+    await writeGuest(state, from, new Uint8Array(to - from))
+  }
 }
 
 /** A data file that is longer than the disk shows what it holds there, too. */

@@ -5,6 +5,7 @@ import type { Allocation } from './allocations.js'
 import { allocateClusters, allocateClustersAt, allocateNow } from './allocator.js'
 import { type ClusterEntry, entryAt, isNormal, kindOf, ownsPlace, placeOf } from './clusters.js'
 import { markCorrupt } from './corruption.js'
+import { endOfWritten } from './file-end.js'
 import { COMPRESSED, INVALID, NORMAL } from './l2-entry.js'
 import { sliceAt } from './l2-map.js'
 import { type HeldSlice, writableSlice } from './l2-tables.js'
@@ -198,7 +199,7 @@ function enter(
     host: host(place + (offset - guestStart)),
     bytes: dataEnd - offset,
     allocation,
-    fresh: !keepsHost && place >= state.dataFile.node.state.length,
+    fresh: !keepsHost && place >= endOfWritten(state.dataFile),
     end: state.allocations.enter(allocation),
   }
 }

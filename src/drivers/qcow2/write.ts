@@ -21,8 +21,7 @@ const scratch = newRun()
 export function writeGuest(state: Qcow2State, offset: GuestOffset, data: Bytes): Completion {
   const bytes = data.length
   if (
-    state.writable &&
-    !state.corrupt &&
+    mayWrite(state) &&
     state.cipher === undefined &&
     lookupRun(state, offset, bytes, scratch, true) &&
     scratch.bytes === bytes &&
@@ -35,7 +34,13 @@ export function writeGuest(state: Qcow2State, offset: GuestOffset, data: Bytes):
   return piece === undefined ? writePieces(state, offset, data) : writePiece(state, piece, offset, data)
 }
 
-function isInPlace(run: GuestRun): boolean {
+/** Whether data may be written at once, as long as tables stay as they are. */
+export function mayWrite(state: Qcow2State): boolean {
+  return state.writable && !state.corrupt
+}
+
+/** Whether a run may be written where it stands. */
+export function isInPlace(run: GuestRun): boolean {
   return run.kind === NORMAL && run.copied
 }
 
@@ -50,7 +55,7 @@ async function writePieces(state: Qcow2State, offset: GuestOffset, data: Bytes):
       const left = data.length - done
       await pieces.room()
       // No step between the look-up and the write in place that uses it.
-      if (state.writable && lookupRun(state, at, left, run, true) && isInPlace(run)) {
+      if (mayWrite(state) && lookupRun(state, at, left, run, true) && isInPlace(run)) {
         pieces.add(writeData(state, run.host, at, sliceBytes(data, done, done + run.bytes)))
         preferred = host(run.host + run.bytes)
         done += run.bytes

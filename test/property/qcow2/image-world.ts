@@ -32,8 +32,10 @@ export class ImageWorld {
   readonly layers: readonly LayerKind[]
   readonly #stores: readonly ChunkStore[]
   readonly #dataStores: readonly (ChunkStore | undefined)[]
-  /** Runtime options of the top. */
-  topOptions: Readonly<Record<string, unknown>>
+  /** Runtime options of each. */
+  readonly #open: Readonly<Record<string, unknown>>[]
+  /** The one at work: those above it do not exist yet. */
+  #top = 0
   #rig: Rig | undefined
 
   constructor(layers: readonly LayerKind[], seed: number) {
@@ -43,7 +45,7 @@ export class ImageWorld {
     this.#dataStores = layers.map(({ image, size }) =>
       image.dataFile === undefined ? undefined : new ChunkStore(size),
     )
-    this.topOptions = layers.at(-1)?.open ?? {}
+    this.#open = layers.map(({ open }) => open ?? {})
   }
 
   get rig(): Rig {
@@ -51,10 +53,15 @@ export class ImageWorld {
     return this.#rig
   }
 
-  /** Opens the chain up to layer `top`; requests wait for the order. */
-  async open(options: NodeOptions = {}, top = this.layers.length - 1): Promise<void> {
-    const opening = openRig({ ...this.#options(top, 'waits'), ...options }, this.#environment('waits'))
-    this.#rig = await this.order.drive(opening)
+  /** Goes on with layer `index`, which shows those below it. */
+  moveTo(index: number): void {
+    this.#top = index
+  }
+
+  /** Opens the layer at work, with other options where some are given; requests wait for the order. */
+  async open(options?: Readonly<Record<string, unknown>>): Promise<void> {
+    if (options !== undefined) this.#open[this.#top] = options
+    this.#rig = await this.order.drive(openRig(this.#options('waits'), this.#environment('waits')))
   }
 
   /** Closes the chain. */
@@ -81,10 +88,9 @@ export class ImageWorld {
     return { result: await this.order.drive(run), lines }
   }
 
-  /** What snapshot `name` of the closed image at the top shows, up to the length of the disk. */
+  /** What snapshot `name` of the closed image at work shows, up to the length of the disk. */
   async readSnapshot(name: string): Promise<Uint8Array> {
-    const top = this.layers.length - 1
-    const rig = await openRig({ ...this.#options(top, 'at-once'), 'read-only': true }, this.#environment('at-once'))
+    const rig = await openRig({ ...this.#options('at-once'), 'read-only': true }, this.#environment('at-once'))
     try {
       const { graph, node, backend } = rig
       await graph.mainLoop((main) => withDrained([node], (quiet) => loadSnapshot(main, quiet, node, { name })))
@@ -96,16 +102,15 @@ export class ImageWorld {
     }
   }
 
-  #options(top: number, mode: StorageMode): NodeOptions {
+  #options(mode: StorageMode): NodeOptions {
     let below: NodeOptions | undefined
-    for (let index = 0; index <= top; index++) {
-      const isTop = index === this.layers.length - 1
+    for (let index = 0; index <= this.#top; index++) {
       below = {
         driver: 'qcow2',
         file: { driver: `${mode}-image-${index}` },
         ...(this.#dataStores[index] === undefined ? {} : { 'data-file': { driver: `${mode}-data-${index}` } }),
         ...(below === undefined ? {} : { backing: { ...below, 'read-only': true } }),
-        ...(isTop ? this.topOptions : this.layers[index]?.open),
+        ...this.#open[index],
       }
     }
     return below ?? {}
