@@ -89,11 +89,11 @@ export function decodeHeader(bytes: Uint8Array): Qcow2Header {
     size: offsetAt(view, 24, 'size'),
     cryptMethod: view.getUint32(32),
     l1Size: view.getUint32(36),
-    l1TableOffset: host(offsetAt(view, 40, 'l1_table_offset')),
-    refcountTableOffset: host(offsetAt(view, 48, 'refcount_table_offset')),
+    l1TableOffset: host(tableAt(view, 40, 'Active L1 table offset invalid')),
+    refcountTableOffset: host(tableAt(view, 48, 'Reference count table offset invalid')),
     refcountTableClusters: view.getUint32(56),
     nbSnapshots: view.getUint32(60),
-    snapshotsOffset: host(offsetAt(view, 64, 'snapshots_offset')),
+    snapshotsOffset: host(tableAt(view, 64, 'Snapshot table offset invalid')),
     incompatibleFeatures: 0n,
     compatibleFeatures: 0n,
     autoclearFeatures: 0n,
@@ -189,6 +189,13 @@ export function encodeHeader(header: Qcow2Header, into: Uint8Array): void {
 /** Bytes the encoded header takes; extensions follow. */
 export function encodedHeaderLength(header: Qcow2Header): number {
   return header.version === 2 ? HEADER_BYTES_V2 : HEADER_BYTES_V3 + header.unknownFields.byteLength
+}
+
+/** Where a table is said to stand; `message` is the error where it cannot. */
+function tableAt(view: DataView, at: number, message: string): number {
+  const value = offsetFromHalves(view.getUint32(at), view.getUint32(at + 4))
+  if (value === undefined) throw invalid(message)
+  return value
 }
 
 function offsetAt(view: DataView, at: number, name: string): number {
