@@ -2,12 +2,13 @@
 // active one, references of what was active before are dropped (rule O7).
 
 import { BDRV_SECTOR_SIZE, MAX_LENGTH } from '../../common/limits.js'
+import type { TruncateOptions } from '../../io/node-io.js'
 import { barrier } from './barrier.js'
 import { settleMetadata } from './flush.js'
 import { growL1 } from './grow-l1.js'
-import { writeHeaderFields } from './header-update.js'
 import { ENTRY_BYTES, l1EntriesFor, MAX_L1_BYTES } from './layout.js'
 import { mapActiveTables } from './overlap.js'
+import { truncateImage } from './resize.js'
 import { addTreeReferences, dropTreeReferences, restoreCopiedFlags } from './snapshot-refcounts.js'
 import type { Snapshot } from './snapshot-table.js'
 import { mapSnapshotTables, readSnapshotL1, writeL1 } from './snapshot-tables.js'
@@ -18,41 +19,55 @@ import { beginWriting } from './writing.js'
 
 /**
  * Makes the disk what it was when the snapshot was taken, its length included. EINVAL or EFBIG for a snapshot whose tables or
- * length cannot be; the disk is as before then.
+ * length cannot be; the disk is as before then. Nothing else is in flight.
  */
 export async function applySnapshot(state: Qcow2State, index: number): Promise<void> {
-  await state.lock.runExclusive(async () => {
-    const snapshot = snapshotAt(state, index)
-    const size = sizeOf(state, snapshot)
-    const l1 = await readSnapshotL1(state, snapshot)
-    await beginWriting(state)
-    await settleMetadata(state)
-    await addTreeReferences(state, l1)
-    try {
-      if (await restoreCopiedFlags(state, l1)) await writeL1(state, snapshot.l1TableOffset, l1, false)
-      await growL1(state, Math.max(l1.length, l1EntriesFor(state.layout, size)))
+  const { size, l1 } = await state.lock.runExclusive(() => holdSnapshot(state, index))
+  try {
+    // What only the present disk has is dropped in the order of a disk that shrinks.
+    if (size !== state.header.size) await truncateImage(state, size, PLAIN)
+    await state.lock.runExclusive(async () => {
+      await growL1(state, l1.length)
       await settleMetadata(state)
       await barrier(state)
-    } catch (error) {
-      await dropTreeReferences(state, l1, 'never')
-      throw error
-    }
-    await exchange(state, l1, size)
-  })
+    })
+  } catch (error) {
+    await state.lock.runExclusive(() => dropTreeReferences(state, l1, 'never'))
+    throw error
+  }
+  await state.lock.runExclusive(() => exchange(state, l1))
+}
+
+const PLAIN: TruncateOptions = { exact: true, preallocation: 'off', flags: 0 }
+
+/** Counts the references of a snapshot once more, for the disk that it is to become. */
+async function holdSnapshot(state: Qcow2State, index: number): Promise<{ size: number; l1: Table64 }> {
+  const snapshot = snapshotAt(state, index)
+  const size = sizeOf(state, snapshot)
+  const l1 = await readSnapshotL1(state, snapshot)
+  await beginWriting(state)
+  await settleMetadata(state)
+  await addTreeReferences(state, l1)
+  try {
+    if (await restoreCopiedFlags(state, l1)) await writeL1(state, snapshot.l1TableOffset, l1, false)
+    await settleMetadata(state)
+    await barrier(state)
+  } catch (error) {
+    await dropTreeReferences(state, l1, 'never')
+    throw error
+  }
+  return { size, l1 }
 }
 
 /** What `l1` names becomes the disk. Its references are counted and durable. */
-async function exchange(state: Qcow2State, l1: Table64, size: number): Promise<void> {
+async function exchange(state: Qcow2State, l1: Table64): Promise<void> {
   const before = state.l1
   const active = Table64.ofEntries(before.length)
   active.bytes.set(l1.bytes)
-  // The disk is never longer than what an L1 table on disk was made for.
-  if (size < state.header.size) await writeHeaderFields(state, 'size', { size })
   await writeL1(state, state.header.l1TableOffset, active, true)
   await barrier(state)
   state.l1 = active
   mapActiveTables(state)
-  if (size > state.header.size) await writeHeaderFields(state, 'size', { size })
   await dropTreeReferences(state, before, 'snapshot')
   if (await restoreCopiedFlags(state, active)) await writeL1(state, state.header.l1TableOffset, active, true)
   await settleMetadata(state)

@@ -74,6 +74,24 @@ export const SNAPSHOT_SCENARIOS: readonly ToolScenario[] = [
     steps: [take('a'), apply('a'), remove('a')],
   },
   {
+    name: 'disks of another length',
+    make: `${create('-o cluster_size=512', '1M')}${io('write 0 64k')}qemu-img snapshot -c a a.qcow2
+qemu-img resize -q a.qcow2 4M\n${io('write 3M 64k')}qemu-img snapshot -c b a.qcow2\n`,
+    steps: [
+      ['convert', '-l', 'a', '-O', 'raw', 'a.qcow2', 'o.raw'],
+      apply('a'),
+      ['convert', '-l', 'b', '-O', 'raw', 'a.qcow2', 'o.raw'],
+      apply('b'),
+      remove('a'),
+    ],
+  },
+  {
+    name: 'a disk that has become shorter',
+    make: `${create('', '1M')}${io('write 0 1M')}qemu-img snapshot -c a a.qcow2
+qemu-img resize -q --shrink a.qcow2 192k\n${io('write 0 64k')}`,
+    steps: [take('b'), apply('a'), apply('b'), remove('a'), remove('b')],
+  },
+  {
     name: 'names and ids',
     make: create('', '1M'),
     steps: [
