@@ -64,8 +64,9 @@ async function makeTable(state: Qcow2State, l1Index: number): Promise<void> {
   const offset = await allocateClusters(state, layout.clusterSize)
   try {
     refuseOverlap(state, offset, layout.clusterSize, [])
-    await fillTable(state, offset, host(old))
+    // Declared before there is a table to write: one that was written meanwhile would ask for nothing any more.
     await l2Cache.dependOn(refcountCache)
+    await fillTable(state, offset, host(old))
     await l2Cache.flush()
     await barrier(state)
   } catch (error) {
