@@ -1,6 +1,6 @@
 // Empty qcow2 images of every kind, made from the codecs of the driver: header, refcount table, refcount blocks, L1 table.
 
-import { noExtensions } from '../../src/drivers/qcow2/extensions.js'
+import { noExtensions } from '../../src/drivers/qcow2/format/extensions.js'
 import {
   AUTOCLEAR_DATA_FILE_RAW,
   COMPATIBLE_LAZY_REFCOUNTS,
@@ -12,11 +12,11 @@ import {
   INCOMPATIBLE_DATA_FILE,
   INCOMPATIBLE_EXTENDED_L2,
   type Qcow2Header,
-} from '../../src/drivers/qcow2/header.js'
-import { encodeFirstCluster } from '../../src/drivers/qcow2/header-update.js'
-import { createLayout, host, type Layout, l1EntriesFor } from '../../src/drivers/qcow2/layout.js'
-import { writeRefcount } from '../../src/drivers/qcow2/refcount-codec.js'
-import { refcountStructures } from '../../src/drivers/qcow2/refcount-size.js'
+} from '../../src/drivers/qcow2/format/header.js'
+import { createLayout, host, type Layout, l1EntriesFor } from '../../src/drivers/qcow2/format/layout.js'
+import { writeRefcount } from '../../src/drivers/qcow2/format/refcount-codec.js'
+import { refcountStructures } from '../../src/drivers/qcow2/format/refcount-size.js'
+import { encodeFirstCluster } from '../../src/drivers/qcow2/metadata/header-update.js'
 
 /** What kind of image. */
 export interface ImageKind {

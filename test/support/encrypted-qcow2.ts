@@ -1,15 +1,15 @@
 // Empty encrypted qcow2 images in memory, their few tables put down by hand.
 
-import { planEncryption } from '../../src/drivers/qcow2/create-encryption.js'
-import { encodeExtensions, noExtensions } from '../../src/drivers/qcow2/extensions.js'
+import { planEncryption } from '../../src/drivers/qcow2/encryption/create-encryption.js'
+import { encodeExtensions, noExtensions } from '../../src/drivers/qcow2/format/extensions.js'
 import {
   CRYPT_LUKS,
   decodeHeader,
   encodeHeader,
   HEADER_BYTES_V3,
   type Qcow2Header,
-} from '../../src/drivers/qcow2/header.js'
-import { host } from '../../src/drivers/qcow2/layout.js'
+} from '../../src/drivers/qcow2/format/header.js'
+import { host } from '../../src/drivers/qcow2/format/layout.js'
 import { createEnvironment } from '../../src/io/environment.js'
 import { nodeServices } from '../../src/platform/services.js'
 import { memoryArea, password } from './luks-volume.js'

@@ -1,7 +1,7 @@
 // Small qcow2 images made by hand, and their fields by name, for tests that damage them. Layout: header, refcount table, one
 // refcount block, active L1 table, one L2 table, then data clusters, all counted once.
 
-import { createLayout, type Layout } from '../../src/drivers/qcow2/layout.js'
+import { createLayout, type Layout } from '../../src/drivers/qcow2/format/layout.js'
 
 /** How an image is made. */
 export interface HandMadeOptions {

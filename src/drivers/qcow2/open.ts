@@ -9,13 +9,11 @@ import { BDRV_O_CHECK, BDRV_O_NO_BACKING, BDRV_O_NO_IO, BDRV_O_UNMAP } from '../
 import type { OpenContext } from '../../global-state/driver.js'
 import type { BlockChild } from '../../io/block-node.js'
 import { read } from '../../io/read.js'
-import { AllocationsInFlight } from './allocations.js'
-import { loadBitmapDirectory } from './bitmaps.js'
-import { createCaches, startCleaning } from './caches.js'
-import { DecompressedClusters } from './decompressed-clusters.js'
-import { openEncryption } from './encryption.js'
-import { decodeExtensions, decodeText, featureName, type HeaderExtensions } from './extensions.js'
-import { FreedClusters } from './freed-clusters.js'
+import { loadBitmapDirectory } from './bitmaps/bitmaps.js'
+import { repairOnOpen } from './check/repair.js'
+import { DecompressedClusters } from './data/decompressed-clusters.js'
+import { openEncryption } from './encryption/encryption.js'
+import { decodeExtensions, decodeText, featureName, type HeaderExtensions } from './format/extensions.js'
 import {
   AUTOCLEAR_DATA_FILE_RAW,
   COMPRESSION_ZSTD,
@@ -26,7 +24,7 @@ import {
   isExtended,
   MAX_BACKING_NAME,
   type Qcow2Header,
-} from './header.js'
+} from './format/header.js'
 import {
   createLayout,
   ENTRY_BYTES,
@@ -36,13 +34,15 @@ import {
   l1EntriesFor,
   MAX_L1_BYTES,
   MAX_REFCOUNT_TABLE_BYTES,
-} from './layout.js'
+} from './format/layout.js'
+import { Table64 } from './format/table.js'
+import { createCaches, startCleaning } from './metadata/caches.js'
+import { MetadataMap, mapActiveTables, mapRefcountBlocks } from './metadata/overlap.js'
 import { type Qcow2OptionValues, resolveSettings } from './options.js'
-import { MetadataMap, mapActiveTables, mapRefcountBlocks } from './overlap.js'
-import { repairOnOpen } from './repair.js'
-import { loadSnapshots, mapSnapshotTables } from './snapshot-tables.js'
+import { AllocationsInFlight } from './refcounts/allocations.js'
+import { FreedClusters } from './refcounts/freed-clusters.js'
+import { loadSnapshots, mapSnapshotTables } from './snapshots/snapshot-tables.js'
 import type { Qcow2State } from './state.js'
-import { Table64 } from './table.js'
 
 /** What the first cluster of an image says. */
 export interface FirstCluster {

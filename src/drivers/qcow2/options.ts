@@ -11,15 +11,15 @@ import {
   sizeOption,
   stringOption,
 } from '../../global-state/options/option-schema.js'
-import { COMPATIBLE_LAZY_REFCOUNTS, type Qcow2Header } from './header.js'
-import { ENTRY_BYTES, type Layout } from './layout.js'
+import { COMPATIBLE_LAZY_REFCOUNTS, type Qcow2Header } from './format/header.js'
+import { ENTRY_BYTES, type Layout } from './format/layout.js'
 import {
   OVERLAP_FLAGS,
   OVERLAP_TEMPLATES,
   type OverlapFlag,
   type OverlapTemplate,
   templateFlags,
-} from './overlap-flags.js'
+} from './metadata/overlap-flags.js'
 
 /** `overlap-check`: a template's name, or `overlap-check.template` and single checks beside it. */
 export interface OverlapChoice {

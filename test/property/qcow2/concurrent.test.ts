@@ -3,7 +3,7 @@
 
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { createLayout } from '../../../src/drivers/qcow2/layout.js'
+import { createLayout } from '../../../src/drivers/qcow2/format/layout.js'
 import { type BatchContext, runBatch } from './batch.js'
 import { ImageWorld, type LayerKind } from './image-world.js'
 import { type GuestRequest, guestRequest, placesOf } from './requests.js'

@@ -3,7 +3,7 @@
 
 import * as fc from 'fast-check'
 import { describe, it } from 'vitest'
-import { createLayout } from '../../../src/drivers/qcow2/layout.js'
+import { createLayout } from '../../../src/drivers/qcow2/format/layout.js'
 import type { BatchContext } from './batch.js'
 import { type ImageCommand, imageCommands, OPTION_SETS } from './commands.js'
 import { ImageModel } from './image-model.js'

@@ -1,9 +1,9 @@
 // Bit 63 of the active tables: set where the refcount of what an entry names is exactly 1, and nowhere else.
 
 import { write } from '../../../io/write.js'
-import { COMPRESSED_HIGH } from '../l2-entry.js'
-import { ENTRY_BYTES } from '../layout.js'
-import { COPIED_HIGH, Table64 } from '../table.js'
+import { COMPRESSED_HIGH } from '../format/l2-entry.js'
+import { ENTRY_BYTES } from '../format/layout.js'
+import { COPIED_HIGH, Table64 } from '../format/table.js'
 import { type CheckRun, isExternal, readFileAt, readTable } from './check-run.js'
 import { wideOffset } from './count-mapping.js'
 import { hexOfHalves } from './count-region.js'

@@ -3,9 +3,9 @@
 
 import { BlockError } from '../../../common/error.js'
 import { write } from '../../../io/write.js'
-import { COMPRESSED_HIGH, ZERO_LOW } from '../l2-entry.js'
-import { ENTRY_BYTES, MAX_L1_BYTES } from '../layout.js'
-import { COPIED_HIGH, OFFSET_HIGH_MASK, OFFSET_LOW_MASK, Table64 } from '../table.js'
+import { COMPRESSED_HIGH, ZERO_LOW } from '../format/l2-entry.js'
+import { ENTRY_BYTES, MAX_L1_BYTES } from '../format/layout.js'
+import { COPIED_HIGH, OFFSET_HIGH_MASK, OFFSET_LOW_MASK, Table64 } from '../format/table.js'
 import { type CheckRun, isExternal, readFileAt, readTable, UNREADABLE_FROM } from './check-run.js'
 import { countRegion, doubtRegion, hex, hexOfHalves } from './count-region.js'
 import { isGuarded } from './guarded-ranges.js'

@@ -1,6 +1,6 @@
 // Counting one reference for every cluster of a region that a structure occupies.
 
-import { MAX_L1_BYTES } from '../layout.js'
+import { MAX_L1_BYTES } from '../format/layout.js'
 import type { CheckRun } from './check-run.js'
 
 /** How far behind the end of the file a region is kept free: as far as any L1 table reaches, whatever an entry says. */

@@ -3,9 +3,9 @@
 
 import { BlockError } from '../../../common/error.js'
 import { MiB, offsetFromHalves } from '../../../common/units.js'
-import { AUTOCLEAR_BITMAPS, CRYPT_LUKS } from '../header.js'
-import { ENTRY_BYTES } from '../layout.js'
-import { OFFSET_LOW_MASK, Table64 } from '../table.js'
+import { AUTOCLEAR_BITMAPS, CRYPT_LUKS } from '../format/header.js'
+import { ENTRY_BYTES } from '../format/layout.js'
+import { OFFSET_LOW_MASK, Table64 } from '../format/table.js'
 import { type CheckRun, readFileAt, readTable } from './check-run.js'
 import { countMapping, MAX_L1_ENTRIES, wideOffset } from './count-mapping.js'
 import { countRegion, doubtRegion, hex, hexOfHalves } from './count-region.js'

@@ -1,8 +1,8 @@
 // What a repair keeps its hands off when it writes into a table where it stands: structures of another kind, whatever a damaged
 // entry says.
 
-import { AUTOCLEAR_BITMAPS } from '../header.js'
-import { ENTRY_BYTES } from '../layout.js'
+import { AUTOCLEAR_BITMAPS } from '../format/header.js'
+import { ENTRY_BYTES } from '../format/layout.js'
 import type { CheckRun } from './check-run.js'
 
 /** What is written: part of the active L1 table, or of an L2 table. */

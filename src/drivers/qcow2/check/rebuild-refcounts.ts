@@ -5,8 +5,8 @@
 import { BlockError } from '../../../common/error.js'
 import { flush } from '../../../io/flush.js'
 import { write } from '../../../io/write.js'
-import { ENTRY_BYTES, host, MAX_REFCOUNT_TABLE_BYTES } from '../layout.js'
-import { Table64 } from '../table.js'
+import { ENTRY_BYTES, host, MAX_REFCOUNT_TABLE_BYTES } from '../format/layout.js'
+import { Table64 } from '../format/table.js'
 import type { CheckRun } from './check-run.js'
 
 /** Where the header says where the refcount table is: offset and clusters, side by side. */

@@ -2,8 +2,8 @@
 
 import { BlockError } from '../../../common/error.js'
 import { write } from '../../../io/write.js'
-import { readRefcount, writeRefcount } from '../refcount-codec.js'
-import { OFFSET_LOW_MASK, type Table64 } from '../table.js'
+import { readRefcount, writeRefcount } from '../format/refcount-codec.js'
+import { OFFSET_LOW_MASK, type Table64 } from '../format/table.js'
 import { type CheckRun, readFileAt, UNREADABLE_FROM } from './check-run.js'
 import { hex, hexOfHalves } from './count-region.js'
 import { isBlockAligned, refcountBlockOffset } from './count-structures.js'

@@ -4,8 +4,8 @@
 import { assert } from '../../../common/assert.js'
 import { BlockError } from '../../../common/error.js'
 import { KiB, MiB } from '../../../common/units.js'
-import type { Layout } from '../layout.js'
-import { readRefcount, writeRefcount } from '../refcount-codec.js'
+import type { Layout } from '../format/layout.js'
+import { readRefcount, writeRefcount } from '../format/refcount-codec.js'
 
 /** Bytes of a page; a refcount block that is smaller is one. */
 const MAX_PAGE_BYTES = 4 * KiB

@@ -2,11 +2,11 @@
 
 import { flush } from '../../../io/flush.js'
 import { write } from '../../../io/write.js'
-import { allocateClusters } from '../allocator.js'
-import { settleMetadata } from '../flush.js'
-import { host } from '../layout.js'
-import { encodeSnapshotTable } from '../snapshot-table.js'
-import { mapSnapshotTables } from '../snapshot-tables.js'
+import { host } from '../format/layout.js'
+import { encodeSnapshotTable } from '../format/snapshot-table.js'
+import { settleMetadata } from '../metadata/flush.js'
+import { allocateClusters } from '../refcounts/allocator.js'
+import { mapSnapshotTables } from '../snapshots/snapshot-tables.js'
 import type { Qcow2State } from '../state.js'
 import type { CheckedSnapshots } from './snapshot-entries.js'
 

@@ -2,8 +2,13 @@
 
 import { BlockError, toBlockError } from '../../../common/error.js'
 import { nodeLength } from '../../../io/node-info.js'
-import type { SnapshotEntry } from '../snapshot-table.js'
-import { MAX_SNAPSHOT_EXTRA, MAX_SNAPSHOTS, REQUIRED_SNAPSHOT_EXTRA, readSnapshotTable } from '../snapshot-table.js'
+import type { SnapshotEntry } from '../format/snapshot-table.js'
+import {
+  MAX_SNAPSHOT_EXTRA,
+  MAX_SNAPSHOTS,
+  REQUIRED_SNAPSHOT_EXTRA,
+  readSnapshotTable,
+} from '../format/snapshot-table.js'
 import { type CheckedImage, readFileAt } from './check-run.js'
 import type { Findings } from './findings.js'
 

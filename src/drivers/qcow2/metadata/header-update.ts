@@ -1,0 +1,112 @@
+// Changing the header: fields, extensions and the backing file name are written as one, into the first cluster. What changes
+// in memory changes when the write has succeeded.
+
+import { KiB } from '../../../common/units.js'
+import { write } from '../../../io/write.js'
+import { encodeExtensions, encodeText, type HeaderExtensions } from '../format/extensions.js'
+import { encodedHeaderLength, encodeHeader, INCOMPATIBLE_DIRTY, type Qcow2Header } from '../format/header.js'
+import { host } from '../format/layout.js'
+import { imageError, type Qcow2State } from '../state.js'
+import { barrier } from './barrier.js'
+import { refuseOverlap } from './overlap.js'
+
+/** Only larger clusters have the names of features in them. */
+const NAMELESS_CLUSTER_SIZE = 4 * KiB
+
+/** What a header update may change besides fields. */
+export interface HeaderChange {
+  extensions?: Partial<HeaderExtensions>
+  /** Name of the backing file; null for none. */
+  backingName?: string | null
+}
+
+/** The bytes of a header with all that follows it; undefined where `room` bytes do not hold it. Sets where the name stands. */
+export function encodeFirstCluster(
+  header: Qcow2Header,
+  extensions: HeaderExtensions,
+  backingName: string | undefined,
+  room: number,
+): Uint8Array | undefined {
+  const start = encodedHeaderLength(header)
+  // The names of features are a courtesy for which small clusters have no room to spare.
+  const encoded = encodeExtensions(extensions, header.version >= 3 && room > NAMELESS_CLUSTER_SIZE)
+  const name = backingName === undefined ? new Uint8Array(0) : encodeText(backingName)
+  const end = start + encoded.byteLength
+  if (end + name.byteLength > room) return undefined
+  header.backingFileOffset = host(backingName === undefined ? 0 : end)
+  header.backingFileSize = name.byteLength
+  const bytes = new Uint8Array(end + name.byteLength)
+  encodeHeader(header, bytes)
+  bytes.set(encoded, start)
+  bytes.set(name, end)
+  return bytes
+}
+
+/**
+ * Rewrites the first cluster with `fields` and `change` applied, and waits until it is durable. ENOSPC where the cluster does
+ * not hold it.
+ */
+export async function writeHeader(
+  state: Qcow2State,
+  fields: Partial<Qcow2Header> = {},
+  change: HeaderChange = {},
+): Promise<void> {
+  const header: Qcow2Header = { ...state.header, ...fields }
+  const extensions: HeaderExtensions = { ...state.extensions, ...change.extensions }
+  const backingName = change.backingName === undefined ? state.backingName : (change.backingName ?? undefined)
+  const { clusterSize } = state.layout
+  const bytes = encodeFirstCluster(header, extensions, backingName, clusterSize)
+  if (bytes === undefined) throw imageError(state, 'ENOSPC', 'the first cluster of the image does not hold its header')
+  const padded = new Uint8Array(clusterSize)
+  padded.set(bytes)
+  refuseOverlap(state, host(0), clusterSize, ['main-header'])
+  await write(state.file, 0, padded)
+  await barrier(state)
+  state.header = header
+  state.extensions = extensions
+  state.backingName = backingName
+}
+
+/** Fields that lie side by side in the header and are changed together, by the bytes they take. */
+const FIELD_GROUPS = {
+  size: [24, 32],
+  l1: [36, 48],
+  refcountTable: [48, 60],
+  tables: [36, 60],
+  snapshots: [60, 72],
+  features: [72, 96],
+} as const
+
+/** Writes a group of fields alone, in one piece of a sector, and waits until it is durable. */
+export async function writeHeaderFields(
+  state: Qcow2State,
+  group: keyof typeof FIELD_GROUPS,
+  fields: Partial<Qcow2Header>,
+): Promise<void> {
+  const header: Qcow2Header = { ...state.header, ...fields }
+  const bytes = new Uint8Array(encodedHeaderLength(header))
+  encodeHeader(header, bytes)
+  const [from, to] = FIELD_GROUPS[group]
+  refuseOverlap(state, host(from), to - from, ['main-header'])
+  await write(state.file, from, bytes.subarray(from, to))
+  await barrier(state)
+  state.header = header
+}
+
+/** Says that refcounts may be wrong from now on (rule O8). */
+export async function setDirtyBit(state: Qcow2State): Promise<void> {
+  const { incompatibleFeatures } = state.header
+  await writeHeaderFields(state, 'features', { incompatibleFeatures: incompatibleFeatures | INCOMPATIBLE_DIRTY })
+}
+
+/** Says that refcounts are right. All of them are durable. */
+export async function clearDirtyBit(state: Qcow2State): Promise<void> {
+  if (!isDirty(state)) return
+  const { incompatibleFeatures } = state.header
+  await writeHeaderFields(state, 'features', { incompatibleFeatures: incompatibleFeatures & ~INCOMPATIBLE_DIRTY })
+}
+
+/** Whether the header says that refcounts may be wrong. */
+export function isDirty(state: Qcow2State): boolean {
+  return (state.header.incompatibleFeatures & INCOMPATIBLE_DIRTY) !== 0n
+}
