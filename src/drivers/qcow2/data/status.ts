@@ -8,20 +8,45 @@ import {
 } from '../../../common/block-status.js'
 import type { MaybePromise } from '../../../common/maybe-promise.js'
 import type { StatusExtent } from '../../../io/node-io.js'
-import { COMPRESSED, INVALID, NORMAL, UNALLOCATED, UNALLOCATED_HOST, ZERO_ALLOCATED } from '../format/l2-entry.js'
-import type { GuestOffset } from '../format/layout.js'
-import { findRun, type GuestRun, lookupRun, newRun } from '../metadata/l2-map.js'
+import {
+  COMPRESSED,
+  hasHostCluster,
+  INVALID,
+  NORMAL,
+  UNALLOCATED,
+  UNALLOCATED_HOST,
+  ZERO_ALLOCATED,
+} from '../format/l2-entry.js'
+import { type GuestOffset, guest } from '../format/layout.js'
+import { findRun, type GuestRun, lookupRun, newRun, sliceAt } from '../metadata/l2-map.js'
 import type { Qcow2State } from '../state.js'
 import { invalidEntry } from './read.js'
 
-/** What stands at `offset`, for up to `bytes` bytes. EIO for damaged metadata. */
+/** What stands at `offset`, for up to `bytes` bytes, in one run as long as it goes. EIO for damaged metadata. */
 export function statusOf(state: Qcow2State, offset: GuestOffset, bytes: number): MaybePromise<StatusExtent> {
   const run = newRun()
-  return lookupRun(state, offset, bytes, run) ? extentOf(state, offset, run) : findStatus(state, offset, bytes, run)
+  const found = lookupRun(state, offset, bytes, run)
+  return found && isWhole(state, offset, bytes, run)
+    ? extentOf(state, offset, run)
+    : findStatus(state, offset, bytes, run)
+}
+
+/** Whether a run ended because something else follows, not because a table is not in memory. */
+function isWhole(state: Qcow2State, offset: GuestOffset, bytes: number, run: GuestRun): boolean {
+  if (run.bytes >= bytes) return true
+  const next = sliceAt(state, guest(offset + run.bytes))
+  return next === undefined || state.l2Cache.peek(next.offset) !== undefined
 }
 
 async function findStatus(state: Qcow2State, offset: GuestOffset, bytes: number, run: GuestRun): Promise<StatusExtent> {
   await findRun(state, offset, bytes, run)
+  const next = newRun()
+  while (!isWhole(state, offset, bytes, run)) {
+    await findRun(state, guest(offset + run.bytes), bytes - run.bytes, next)
+    const follows = !hasHostCluster(run.kind) || next.host === run.host + run.bytes
+    if (next.kind !== run.kind || !follows || run.kind === COMPRESSED || run.kind === INVALID) break
+    run.bytes += next.bytes
+  }
   return extentOf(state, offset, run)
 }
 
