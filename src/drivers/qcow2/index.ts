@@ -21,6 +21,7 @@ import { writeCompressed } from './data/write-compressed.js'
 import { discardGuest, zeroGuest } from './data/zero.js'
 import { CRYPT_NONE, looksLikeQcow2 } from './format/header.js'
 import { guest } from './format/layout.js'
+import { handOver, takeBack } from './hand-over.js'
 import { amendQcow2, QCOW2_AMEND_OPTIONS } from './image/amend.js'
 import { changeBackingFile, namedBacking } from './image/backing-name.js'
 import { createQcow2 } from './image/create.js'
@@ -71,6 +72,8 @@ export const qcow2Driver = defineDriver({
     await settleImage(state)
   },
   reopen: prepareReopen,
+  inactivate: handOver,
+  activate: takeBack,
   snapshots: {
     refuse: refuseDataFile,
     list: listSnapshots,

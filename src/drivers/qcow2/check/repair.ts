@@ -3,15 +3,12 @@
 
 import { BDRV_FIX_ERRORS, BDRV_FIX_LEAKS, type BdrvCheckResult } from '../../../common/block-info.js'
 import { BlockError } from '../../../common/error.js'
-import { ENTRY_BYTES, host } from '../format/layout.js'
-import { Table64 } from '../format/table.js'
 import { barrier } from '../metadata/barrier.js'
 import { settleMetadata } from '../metadata/flush.js'
 import { isDirty } from '../metadata/header-update.js'
-import { mapActiveTables, mapRefcountBlocks } from '../metadata/overlap.js'
+import { reloadTables } from '../metadata/reload-tables.js'
 import { imageError, type Qcow2State } from '../state.js'
 import { checkFile, clearDamageBits } from './check.js'
-import { readFileAt } from './check-run.js'
 import { rewriteSnapshots } from './rewrite-snapshots.js'
 import type { CheckedSnapshots } from './snapshot-entries.js'
 
@@ -74,21 +71,4 @@ export async function repairOnOpen(state: Qcow2State, report: (line: string) => 
     throw imageError(state, code, 'Could not repair dirty image', thrown)
   }
   if (result.checkErrors > 0) throw imageError(state, 'EIO', 'Could not repair dirty image')
-}
-
-/** Drops everything known of the tables, and reads those anew that stay in memory. */
-async function reloadTables(state: Qcow2State): Promise<void> {
-  const { header, layout } = state
-  state.l2Cache.invalidate()
-  state.refcountCache.invalidate()
-  state.owedDecrements.clear()
-  state.freed.settle()
-  state.decompressed.clear()
-  state.freeClusterIndex = 0
-  state.freeByteOffset = host(0)
-  state.l1 = new Table64(await readFileAt(state, header.l1TableOffset, header.l1Size * ENTRY_BYTES))
-  const tableBytes = header.refcountTableClusters * layout.clusterSize
-  state.refcountTable = new Table64(await readFileAt(state, header.refcountTableOffset, tableBytes))
-  mapActiveTables(state)
-  mapRefcountBlocks(state)
 }
