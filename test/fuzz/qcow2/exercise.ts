@@ -16,7 +16,10 @@ import { createBackend } from '../../../src/global-state/backend.js'
 import { BlockGraph } from '../../../src/global-state/graph.js'
 import { closeNode } from '../../../src/global-state/life/close.js'
 import { openNode } from '../../../src/global-state/life/open.js'
+import type { MainLoop } from '../../../src/global-state/main-loop.js'
+import { applySnapshot, createSnapshot, deleteSnapshot, listSnapshots } from '../../../src/global-state/snapshot.js'
 import { blockStatus } from '../../../src/io/block-status.js'
+import { type DrainedSection, drained } from '../../../src/io/drained.js'
 import { nodeInfo, nodeSpecificInfo } from '../../../src/io/node-info.js'
 import { storageDriver, storageOf } from '../../../src/testing/storage/memory-storage.js'
 
@@ -98,6 +101,7 @@ export async function exercise(
       }
       if (!way.check) {
         await useContent(backend, node, step)
+        await useSnapshots(main, node, way, step)
         if (way.writable) await changeContent(backend, step)
       }
       await step('close backend', () => backend.close(main))
@@ -109,6 +113,26 @@ export async function exercise(
 }
 
 type Backend = Awaited<ReturnType<typeof createBackend>>
+type Node = Awaited<ReturnType<typeof openNode>>
+
+/** The snapshots that the image says it has: listed, and where it is written to, one made, one applied, one deleted. */
+async function useSnapshots(main: MainLoop, node: Node, way: Way, step: Step): Promise<void> {
+  if (!(await step('list snapshots', () => listSnapshots(node))) || !way.writable) return
+  const [first] = listSnapshots(node)
+  const inSection = (name: string, act: (quiet: DrainedSection) => Promise<void>) =>
+    step(name, async () => {
+      const quiet = await drained(node)
+      try {
+        await act(quiet)
+      } finally {
+        quiet.end()
+      }
+    })
+  await inSection('take a snapshot', (quiet) => createSnapshot(main, quiet, node, { name: 'new' }))
+  if (first === undefined) return
+  await inSection('apply a snapshot', (quiet) => applySnapshot(main, quiet, node, { id: first.id }))
+  await inSection('delete a snapshot', (quiet) => deleteSnapshot(main, quiet, node, { id: first.id }))
+}
 type Step = (name: string, act: () => unknown) => Promise<boolean>
 
 /** Positions all over a disk of any length: its start, its end, and some between. */
