@@ -7,6 +7,7 @@ export * from './index.js'
 export { alignedBuffer } from './platform/aligned-buffer.js'
 export { createContextTracker } from './platform/async-context.js'
 export { publishEvents } from './platform/diagnostics.js'
+export { realFolderPolicy } from './platform/name-policy.js'
 export { DiskFileHandle, NodeDisk } from './platform/node-disk.js'
 export {
   createGraph,

@@ -5,6 +5,7 @@ import type { BlockGraph } from '../global-state/graph.js'
 import type { MainLoop } from '../global-state/main-loop.js'
 import type { NodeState } from '../global-state/node-state.js'
 import type { DrainedSection } from '../io/drained.js'
+import { realFolderPolicy } from '../platform/name-policy.js'
 import { nodeServices } from '../platform/services.js'
 import type { SecretDefinition } from './objects.js'
 import { printWarning, type Tool } from './tool.js'
@@ -57,7 +58,7 @@ export class Session {
 /** Runs `act` with a new graph and closes what it opened. An error of `act` wins over one of closing. */
 export async function withSession<T>(tool: Tool, act: (session: Session) => Promise<T>): Promise<T> {
   const { BlockGraph: Graph } = await import('../global-state/graph.js')
-  const session = new Session(tool, new Graph({ drivers: [], services: nodeServices }))
+  const session = new Session(tool, new Graph({ drivers: [], services: nodeServices, namePolicy: realFolderPolicy }))
   session.graph.trace.listen((name, event) => {
     if (name === 'warning' && 'message' in event) printWarning(tool, event.message)
   })

@@ -33,8 +33,14 @@ export const sameFolderPolicy: NamePolicy = (found) => {
   if (found.name.includes('/') || found.name === '..' || found.name === '.') refuse('it leaves the folder of the image')
 }
 
-/** Allows every plain file name; refuses protocol prefixes and `json:`. */
+/** Allows every plain file name; refuses protocol prefixes, `json:` and control characters. */
 export const plainNamesPolicy: NamePolicy = (found) => {
+  for (const char of found.name) {
+    if (char.charCodeAt(0) >= 0x20) continue
+    throw new BlockError('EACCES', `${found.use} ${quoteOutside(found.name)} named by the image is no file name`, {
+      op: 'open',
+    })
+  }
   if (/^[^/\\]*:/.test(found.name)) {
     throw new BlockError(
       'EACCES',

@@ -7,6 +7,7 @@ import type { BlockDriver } from '../global-state/driver.js'
 import { BlockGraph, type BlockGraphOptions } from '../global-state/graph.js'
 import { createContextTracker } from './async-context.js'
 import { publishEvents } from './diagnostics.js'
+import { realFolderPolicy } from './name-policy.js'
 import { NodeDisk } from './node-disk.js'
 import { nodeServices } from './services.js'
 
@@ -25,12 +26,16 @@ export interface NodeDiskOptions extends OpenDiskOptions {
   graphOptions?: NodeGraphOptions
 }
 
-/** A graph that knows every driver, has the services of Node and tells its events on diagnostics channels. */
+/**
+ * A graph that knows every driver, has the services of Node and tells its events on diagnostics channels. Of files that an image
+ * names it opens those in the folder of the image.
+ */
 export function createGraph(options: NodeGraphOptions = {}): BlockGraph {
   const { contextTracking = false, ...rest } = options
   const graph = new BlockGraph({
     drivers: nodeDrivers,
     services: nodeServices,
+    namePolicy: realFolderPolicy,
     ...(contextTracking ? { tracker: createContextTracker() } : {}),
     ...rest,
   })

@@ -10,6 +10,7 @@ import { aloneCases } from './cases/alone.js'
 import { cachedFileCases } from './cases/cached-file.js'
 import { runGraphScale } from './cases/graph-scale.js'
 import { nullDriverCase } from './cases/null-driver.js'
+import { qcow2Cases, qcow2Memory } from './cases/qcow2.js'
 import { runMeasured } from './measured.js'
 import { runPaired } from './paired.js'
 import { type RunDescription, resultsJson, tableMarkdown, tableText } from './report.js'
@@ -71,10 +72,11 @@ async function allCases(): Promise<{ group: string; run(): Promise<Result[]> }[]
   const nativeMissing = await lacksNative()
   const scale = values.quick ? 0.5 : 1
   const cached = { file, count: 300_000 * scale, peerMissing, ioUringMissing, nativeMissing }
-  const paired = [nullDriverCase(1_000_000 * scale, peerMissing), ...cachedFileCases(cached)]
+  const format = { folder, source: file, count: 200_000 * scale, peerMissing, ioUringMissing, nativeMissing }
+  const paired = [nullDriverCase(1_000_000 * scale, peerMissing), ...cachedFileCases(cached), ...qcow2Cases(format)]
   return [
     ...paired.map((one) => ({ group: one.group, run: () => runPaired(one, rounds) })),
-    ...aloneCases.map((one) => ({ group: one.group, run: () => runMeasured(one, rounds) })),
+    ...[...aloneCases, qcow2Memory].map((one) => ({ group: one.group, run: () => runMeasured(one, rounds) })),
     { group: 'graph edits and drains', run: () => runGraphScale(Math.min(rounds, 3)) },
   ]
 }

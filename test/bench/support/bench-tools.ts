@@ -9,6 +9,8 @@ export interface BenchRequest {
   /** Requests in flight. */
   depth: number
   count: number
+  /** Of each; 4096 unless said. */
+  bytes?: number
   /** From the beginning of a request to that of the next, in bytes; else they lie side by side. */
   step?: number
   write?: boolean
@@ -59,8 +61,8 @@ export async function peerLacksIoUring(file: string): Promise<string | undefined
 }
 
 function benchArguments(request: BenchRequest): string[] {
-  const { depth, count, step, write = false, image, aio } = request
-  const fixed = ['bench', '-c', String(count), '-d', String(depth), '-s', '4096', '-t', 'writeback']
+  const { depth, count, bytes = 4096, step, write = false, image, aio } = request
+  const fixed = ['bench', '-c', String(count), '-d', String(depth), '-s', String(bytes), '-t', 'writeback']
   const apart = step === undefined ? [] : ['-S', String(step)]
   return [...fixed, ...apart, ...(write ? ['-w'] : []), ...(aio === undefined ? [] : ['-i', aio]), ...image]
 }
