@@ -24,7 +24,7 @@ export interface JoinableRequest {
 }
 
 /** Bytes of one call: for larger requests calls are not what takes the time, and other threads could serve some of them. */
-const JOINED_BYTES = 128 * KiB
+const JOINED_BYTES = 512 * KiB
 
 /** Whether `next` begins where the last of `requests` ends, and one call can take them all. */
 export function mayJoin(requests: readonly JoinableRequest[], next: JoinableRequest): boolean {

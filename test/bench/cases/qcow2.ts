@@ -159,13 +159,14 @@ function mapScan(settings: Qcow2Settings): PairedCase {
     await runProgram('qemu-img', ['create', '-q', '-f', 'qcow2', '-o', 'preallocation=metadata', path, '64G'])
     return path
   })
+  const other = copyOf(settings, 'other.qcow2')
   return {
     group: 'map of a sparse qcow2 image of 64 GiB, first scan',
     contestants: [
       {
         label: 'ours, in a running process',
         run: async () => {
-          const { seconds = Number.NaN } = await runWorker('qcow2-map', [await image()])
+          const { seconds = Number.NaN } = await runWorker('qcow2-map', [await image(), await other()])
           return 1 / seconds
         },
         missing: settings.peerMissing,

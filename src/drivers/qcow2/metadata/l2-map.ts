@@ -116,8 +116,38 @@ function scanStandard(
     if (!joinRun(state, run, kind, high, low, inCluster, bytes, offset, apart)) return 'ended'
     inCluster = 0
     if (run.kind === COMPRESSED || run.kind === INVALID) return 'ended'
+    const alike = countAlike(view, index, end, hasHostCluster(kind) ? clusterSize : 0, most - run.bytes, clusterSize)
+    run.bytes += alike * clusterSize
+    index += alike
   }
   return 'open'
+}
+
+/**
+ * How many entries behind `index` only go on with what it says, each `step` bytes further in the file. Long runs are counted
+ * here, so the halves are compared as they are, as 32-bit integers.
+ */
+function countAlike(
+  view: DataView,
+  index: number,
+  end: number,
+  step: number,
+  most: number,
+  clusterSize: number,
+): number {
+  const from = index * 8
+  const high = view.getInt32(from)
+  const first = view.getInt32(from + 4)
+  // A carry into the upper half ends the count, not the run.
+  const beforeCarry = step === 0 ? end : index + Math.ceil((2 ** 32 - (first >>> 0)) / step)
+  const stop = Math.min(end, beforeCarry, index + 1 + Math.ceil(most / clusterSize)) * 8
+  let low = (first + step) | 0
+  let at = from + 8
+  while (at < stop && view.getInt32(at + 4) === low && view.getInt32(at) === high) {
+    low = (low + step) | 0
+    at += 8
+  }
+  return (at - from) / 8 - 1
 }
 
 function scanExtended(

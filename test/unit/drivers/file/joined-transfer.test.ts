@@ -132,11 +132,11 @@ describe('requests of a batch that lie side by side', () => {
 
   it('are no more than a call should move at once, nor than segments it takes', async () => {
     const disk = await openNoting()
-    const large = () => new Uint8Array(48 * KiB)
-    await inBatch(disk, () => [0, 1, 2, 3].map((i) => disk.io.read(i * 48 * KiB, large(), 0)))
+    const large = () => new Uint8Array(192 * KiB)
+    await inBatch(disk, () => [0, 1, 2, 3].map((i) => disk.io.read(i * 192 * KiB, large(), 0)))
     expect(calls).toEqual([
-      ['readv', 0, 96 * KiB],
-      ['readv', 96 * KiB, 96 * KiB],
+      ['readv', 0, 384 * KiB],
+      ['readv', 384 * KiB, 384 * KiB],
     ])
     calls = []
     const many = (): Bytes => new IoVector(Array.from({ length: 600 }, () => new Uint8Array(1)))
