@@ -24,6 +24,9 @@ import { type FlatOptions, flattenOptions, mentionsChild, splitChild } from '../
 import { releaseNode } from './close.js'
 import type { OpenRequest } from './open-request.js'
 
+/** Images that are named inside images, one below the other. Longer chains are a ring, or meant to hurt; options may go deeper. */
+const MOST_FOUND = 200
+
 /** The context of one node being opened. Dead once `open` has settled. */
 export class OpenNodeContext implements OpenContext {
   readonly #request: OpenRequest
@@ -189,6 +192,12 @@ export class OpenNodeContext implements OpenContext {
 
   /** The full name of what an image names, if the graph's policy lets it be opened. */
   async #resolveFound(name: string, use: FoundName['use']): Promise<string> {
+    if (this.#request.depth >= MOST_FOUND) {
+      throw new BlockError('ELOOP', `images name each other more than ${MOST_FOUND} deep`, {
+        node: this.nodeName,
+        op: 'open',
+      })
+    }
     const file = primaryEdge(this.#node)?.node
     const image = file === undefined ? undefined : exactFilename(file)
     const resolved = pathHasProtocol(name) ? name : (fullBackingFilename(image ?? '', name) ?? name)

@@ -74,3 +74,21 @@ it('what the user names is not asked for', async () => {
 it('a child that the user says is not there is not opened by its default', async () => {
   await expect(opened('base.img', { backing: null })).rejects.toMatchObject({ code: 'EINVAL' })
 })
+
+it('an image that names itself is refused, and nothing of it stays open', async () => {
+  const ring = defineDriver({
+    name: 'ring',
+    kind: 'format',
+    supportsBacking: true,
+    options: {},
+    async open(context) {
+      await context.child('file', BDRV_CHILD_IMAGE)
+      await context.child('backing', BDRV_CHILD_COW, { driver: 'ring', filename: 'top.img' })
+      return { io: { length: () => 4096, read: () => {} }, state: undefined }
+    },
+  }) as BlockDriver
+  const graph = new BlockGraph({ drivers: [disk, ring] })
+  const opening = graph.mainLoop((main) => openNode(main, graph, { driver: 'ring', filename: '/images/top.img' }))
+  await expect(opening).rejects.toMatchObject({ code: 'ELOOP' })
+  expect(graph.nodes.size).toBe(0)
+})
