@@ -35,9 +35,9 @@ import {
   MAX_L1_BYTES,
   MAX_REFCOUNT_TABLE_BYTES,
 } from './format/layout.js'
-import { Table64 } from './format/table.js'
 import { createCaches, startCleaning } from './metadata/caches.js'
 import { MetadataMap, mapActiveTables, mapRefcountBlocks } from './metadata/overlap.js'
+import { readTable } from './metadata/reload-tables.js'
 import { type Qcow2OptionValues, resolveSettings } from './options.js'
 import { AllocationsInFlight } from './refcounts/allocations.js'
 import { FreedClusters } from './refcounts/freed-clusters.js'
@@ -156,13 +156,6 @@ function checkTables(header: Qcow2Header, layout: Layout, checking: boolean): vo
   const needed = l1EntriesFor(layout, header.size)
   if (needed * ENTRY_BYTES > MAX_L1_BYTES * 2 ** 10) throw tooLarge('Image is too big')
   if (header.l1Size < needed) throw invalid('L1 table is too small')
-}
-
-/** Reads a table whose size was judged. What lies behind the end of the file is zero. */
-async function readTable(file: BlockChild, offset: number, bytes: number): Promise<Table64> {
-  const table = new Uint8Array(bytes)
-  if (bytes > 0) await read(file, offset, table)
-  return new Table64(table)
 }
 
 /** The file with the data of the guest: one of its own where the image says so. */

@@ -1,5 +1,6 @@
 // Tables that somebody else may have changed: a repair, or another owner of the image.
 
+import type { BlockChild } from '../../../io/block-node.js'
 import { read } from '../../../io/read.js'
 import { ENTRY_BYTES, type HostOffset, host } from '../format/layout.js'
 import { Table64 } from '../format/table.js'
@@ -16,16 +17,16 @@ export async function reloadTables(state: Qcow2State): Promise<void> {
   state.decompressed.clear()
   state.freeClusterIndex = 0
   state.freeByteOffset = host(0)
-  state.l1 = await readTable(state, header.l1TableOffset, header.l1Size * ENTRY_BYTES)
+  state.l1 = await readTable(state.file, header.l1TableOffset, header.l1Size * ENTRY_BYTES)
   const tableBytes = header.refcountTableClusters * layout.clusterSize
-  state.refcountTable = await readTable(state, header.refcountTableOffset, tableBytes)
+  state.refcountTable = await readTable(state.file, header.refcountTableOffset, tableBytes)
   mapActiveTables(state)
   mapRefcountBlocks(state)
 }
 
-/** What lies behind the end of the file is zero. */
-async function readTable(state: Qcow2State, offset: HostOffset, bytes: number): Promise<Table64> {
+/** Reads a table whose size was judged. What lies behind the end of the file is zero. */
+export async function readTable(file: BlockChild, offset: HostOffset, bytes: number): Promise<Table64> {
   const table = new Uint8Array(bytes)
-  if (bytes > 0) await read(state.file, offset, table)
+  if (bytes > 0) await read(file, offset, table)
   return new Table64(table)
 }
