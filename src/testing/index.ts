@@ -1,6 +1,7 @@
 // blockgraph/testing: what users and this project's own tests use to test drivers, graphs and emulators. Published.
 // fast-check is an optional peer of the package; this entry needs it.
 
+export { planQueue, type QueuePlan, SplitDriverQueue } from '../devices/virtio/driver-queue/split-driver-queue.js'
 export { graphCommands } from './arbitraries/graph-commands.js'
 export { blockLimits } from './arbitraries/limits.js'
 export { genericOptions, type NodeOptionsConstraints, nodeOptions } from './arbitraries/node-options.js'
@@ -42,5 +43,4 @@ export { ChunkStore, contentOf, storageDriver, storageOf } from './storage/memor
 export { applyEntry, type RecordEntry, Recording, recordingDriver } from './storage/recording.js'
 export { GuestBlkDriver, type GuestBlkDriverOptions, type GuestCompletion } from './virtio/guest-blk-driver.js'
 export { GuestDisk, type GuestDiskOptions } from './virtio/guest-disk.js'
-export { GuestVirtqueue, planQueue, type QueuePlan } from './virtio/guest-virtqueue.js'
 export { settleMicrotasks, VirtualClock } from './virtual-clock.js'

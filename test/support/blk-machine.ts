@@ -1,8 +1,8 @@
 // A guest with a virtio-blk device: memory, device over a flat buffer, driver, and raw access to the ring for what no
 // driver of good faith would write.
 
-import { GuestMemory, type GuestRegionOptions } from '../../src/devices/virtio/guest-memory.js'
-import { VirtioBlkDevice, type VirtioBlkOptions } from '../../src/devices/virtio/virtio-blk.js'
+import { VirtioBlkDevice, type VirtioBlkOptions } from '../../src/devices/virtio/blk/virtio-blk.js'
+import { GuestMemory, type GuestRegionOptions } from '../../src/devices/virtio/memory/guest-memory.js'
 import { encodeBlkHeader } from '../../src/protocols/virtio/blk.js'
 import { encodeDescriptor, VIRTQ_DESC_F_NEXT, VIRTQ_DESC_F_WRITE } from '../../src/protocols/virtio/split-ring.js'
 import { GuestBlkDriver } from '../../src/testing/virtio/guest-blk-driver.js'

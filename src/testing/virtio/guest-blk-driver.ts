@@ -3,8 +3,9 @@
 
 import { BlockError } from '../../common/error.js'
 import { highHalf, lowHalf } from '../../common/units.js'
-import type { GuestMemory, GuestRegion } from '../../devices/virtio/guest-memory.js'
-import type { VirtioTransport } from '../../devices/virtio/transport.js'
+import type { VirtioTransport } from '../../devices/virtio/core/transport.js'
+import { planQueue, type QueuePlan, SplitDriverQueue } from '../../devices/virtio/driver-queue/split-driver-queue.js'
+import type { GuestMemory, GuestRegion } from '../../devices/virtio/memory/guest-memory.js'
 import {
   VIRTIO_BLK_ID_BYTES,
   VIRTIO_BLK_SEGMENT_BYTES,
@@ -26,7 +27,6 @@ import {
 } from '../../protocols/virtio/device-status.js'
 import { type FeatureSet, featureWindow, hasFeature, VIRTIO_F_EVENT_IDX } from '../../protocols/virtio/features.js'
 import { le32 } from '../../protocols/virtio/little-endian.js'
-import { GuestVirtqueue, planQueue, type QueuePlan } from './guest-virtqueue.js'
 
 /** Where a driver keeps its things. */
 export interface GuestBlkDriverOptions {
@@ -56,7 +56,7 @@ export class GuestBlkDriver {
   readonly end: number
   /** The features agreed. */
   features: FeatureSet = 0n
-  queue: GuestVirtqueue
+  queue: SplitDriverQueue
 
   private readonly device: VirtioTransport
   private readonly memory: GuestMemory
@@ -79,7 +79,7 @@ export class GuestBlkDriver {
       throw new BlockError('EINVAL', 'the request headers do not lie in one region of guest memory')
     this.region = region
     this.slotWord = (this.slots - region.base) >>> 2
-    this.queue = new GuestVirtqueue(this.memory, this.plan, false)
+    this.queue = new SplitDriverQueue(this.memory, this.plan, false)
   }
 
   /** Starts the device, whose status must read 0 (virtio 1.2, 3.1.1). Throws EPROTO where it refuses the features. */
@@ -109,7 +109,7 @@ export class GuestBlkDriver {
 
   /** Lays out an empty queue and enables it. */
   startQueue(): void {
-    this.queue = new GuestVirtqueue(this.memory, this.plan, hasFeature(this.features, VIRTIO_F_EVENT_IDX))
+    this.queue = new SplitDriverQueue(this.memory, this.plan, hasFeature(this.features, VIRTIO_F_EVENT_IDX))
     this.device.enableQueue(this.queueIndex, this.plan.config)
   }
 

@@ -3,7 +3,7 @@
 
 import { BlockError } from '../../common/error.js'
 import { highHalf, lowHalf } from '../../common/units.js'
-import type { GuestMemory } from '../../devices/virtio/guest-memory.js'
+import type { GuestMemory } from '../../devices/virtio/memory/guest-memory.js'
 import {
   VIRTIO_BLK_ID_BYTES,
   VIRTIO_BLK_S_OK,

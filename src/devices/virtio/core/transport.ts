@@ -1,7 +1,7 @@
 // What a transport (PCI, MMIO, a vhost-user socket, a test) calls on a device (virtio 1.2, chapter 2). The other way round
 // the device has two callbacks: used buffer and configuration change notifications.
 
-import type { QueueConfig } from './queue-layout.js'
+import type { QueueConfig } from '../queue/queue-layout.js'
 
 /** A device as its transport sees it. All calls are synchronous; none throws for what a driver does, but `enableQueue`. */
 export interface VirtioTransport {

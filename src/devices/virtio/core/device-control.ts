@@ -8,14 +8,14 @@ import {
   VIRTIO_CONFIG_S_FAILED,
   VIRTIO_CONFIG_S_FEATURES_OK,
   VIRTIO_CONFIG_S_NEEDS_RESET,
-} from '../../protocols/virtio/device-status.js'
+} from '../../../protocols/virtio/device-status.js'
 import {
   type FeatureSet,
   featureWindow,
   hasFeature,
   VIRTIO_F_VERSION_1,
   withFeatureWindow,
-} from '../../protocols/virtio/features.js'
+} from '../../../protocols/virtio/features.js'
 
 const RECOGNISED = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER
 

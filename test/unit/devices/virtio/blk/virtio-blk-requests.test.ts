@@ -1,10 +1,17 @@
 import { describe, expect, test } from 'vitest'
-import { BlockError } from '../../../../src/common/error.js'
-import { buffersOf } from '../../../../src/common/io-vector.js'
-import { BDRV_REQ_FUA, BDRV_REQ_MAY_UNMAP } from '../../../../src/common/request.js'
-import { encodeBlkSegment } from '../../../../src/protocols/virtio/blk.js'
-import { GuestBlkDriver } from '../../../../src/testing/virtio/guest-blk-driver.js'
-import { BlkMachine, DATA, HEADER, type MachineOptions, type RawBuffer, STATUS } from '../../../support/blk-machine.js'
+import { BlockError } from '../../../../../src/common/error.js'
+import { buffersOf } from '../../../../../src/common/io-vector.js'
+import { BDRV_REQ_FUA, BDRV_REQ_MAY_UNMAP } from '../../../../../src/common/request.js'
+import { encodeBlkSegment } from '../../../../../src/protocols/virtio/blk.js'
+import { GuestBlkDriver } from '../../../../../src/testing/virtio/guest-blk-driver.js'
+import {
+  BlkMachine,
+  DATA,
+  HEADER,
+  type MachineOptions,
+  type RawBuffer,
+  STATUS,
+} from '../../../../support/blk-machine.js'
 
 const header: RawBuffer = { address: HEADER, length: 16 }
 const status: RawBuffer = { address: STATUS, length: 1, writable: true }

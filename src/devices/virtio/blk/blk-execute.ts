@@ -1,13 +1,13 @@
 // What each request type does (virtio 1.2, 5.2.6). A request that breaks a rule ends in a status of its own and never
 // reaches the backend; data buffers are the guest's own memory.
 
-import { copyBytes } from '../../common/io-vector.js'
-import { BDRV_REQUEST_MAX_BYTES } from '../../common/limits.js'
-import type { RequestKind } from '../../common/request.js'
-import { BDRV_REQ_MAY_UNMAP } from '../../common/request.js'
-import type { BackendRoot } from '../../io/backend/root.js'
-import { submitDiscard, submitFlush, submitRead, submitWrite, submitWriteZeroes } from '../../io/backend/submit.js'
-import type { Completion } from '../../io/node-io.js'
+import { copyBytes } from '../../../common/io-vector.js'
+import { BDRV_REQUEST_MAX_BYTES } from '../../../common/limits.js'
+import type { RequestKind } from '../../../common/request.js'
+import { BDRV_REQ_MAY_UNMAP } from '../../../common/request.js'
+import type { BackendRoot } from '../../../io/backend/root.js'
+import { submitDiscard, submitFlush, submitRead, submitWrite, submitWriteZeroes } from '../../../io/backend/submit.js'
+import type { Completion } from '../../../io/node-io.js'
 import {
   decodeBlkSegment,
   sectorToBytes,
@@ -24,7 +24,7 @@ import {
   VIRTIO_BLK_T_OUT,
   VIRTIO_BLK_T_WRITE_ZEROES,
   VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP,
-} from '../../protocols/virtio/blk.js'
+} from '../../../protocols/virtio/blk.js'
 import type { BlkRequest } from './blk-request.js'
 
 /** The disk as requests see it; the device keeps it up to date. */

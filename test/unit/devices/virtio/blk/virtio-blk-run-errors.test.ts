@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
-import { BlockError } from '../../../../src/common/error.js'
-import { drained } from '../../../../src/io/drained.js'
-import { DATA, HEADER } from '../../../support/blk-machine.js'
-import { at, bad, numbered, read, shape, shapes, write } from '../../../support/blk-runs.js'
+import { BlockError } from '../../../../../src/common/error.js'
+import { drained } from '../../../../../src/io/drained.js'
+import { DATA, HEADER } from '../../../../support/blk-machine.js'
+import { at, bad, numbered, read, shape, shapes, write } from '../../../../support/blk-runs.js'
 
 describe('an error in a run', () => {
   test.each(['read', 'write'] as const)('%s: only the bad part fails', async (kind) => {

@@ -1,12 +1,12 @@
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import type { GuestRegion } from '../../../../src/devices/virtio/guest-memory.js'
-import { featureSet, VIRTIO_F_EVENT_IDX, VIRTIO_F_VERSION_1 } from '../../../../src/protocols/virtio/features.js'
+import type { GuestRegion } from '../../../../../src/devices/virtio/memory/guest-memory.js'
+import { featureSet, VIRTIO_F_EVENT_IDX, VIRTIO_F_VERSION_1 } from '../../../../../src/protocols/virtio/features.js'
 import {
   VIRTQ_DESC_F_INDIRECT,
   VIRTQ_DESC_F_NEXT,
   VIRTQ_DESC_F_WRITE,
-} from '../../../../src/protocols/virtio/split-ring.js'
-import { BlkMachine, DATA, HEADER, type RawBuffer, STATUS } from '../../../support/blk-machine.js'
+} from '../../../../../src/protocols/virtio/split-ring.js'
+import { BlkMachine, DATA, HEADER, type RawBuffer, STATUS } from '../../../../support/blk-machine.js'
 
 const NEEDS_RESET = 64
 const header: RawBuffer = { address: HEADER, length: 16 }

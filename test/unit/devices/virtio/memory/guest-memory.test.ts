@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { DescriptorChain } from '../../../../src/devices/virtio/descriptor-chain.js'
-import { GuestMemory, type GuestRegion } from '../../../../src/devices/virtio/guest-memory.js'
+import { DescriptorChain } from '../../../../../src/devices/virtio/memory/descriptor-chain.js'
+import { GuestMemory, type GuestRegion } from '../../../../../src/devices/virtio/memory/guest-memory.js'
 
 const two = () =>
   new GuestMemory([

@@ -1,8 +1,8 @@
 // What a virtio-blk device needs to know of the node at its root, besides the requests themselves.
 
-import { BLK_PERM_WRITE } from '../../common/permissions.js'
-import type { Offset } from '../../common/units.js'
-import type { BackendRoot } from '../../io/backend/root.js'
+import { BLK_PERM_WRITE } from '../../../common/permissions.js'
+import type { Offset } from '../../../common/units.js'
+import type { BackendRoot } from '../../../io/backend/root.js'
 
 /** Length of the disk in bytes; 0 without a node. */
 export function lengthOfRoot(root: BackendRoot): Offset {

@@ -2,9 +2,9 @@
 // good where every byte of it lies in some region; a range that does not is refused whole, never cut.
 // Addresses come from outside as two u32 halves; whatever exceeds a safe integer lies in no region.
 
-import { BlockError } from '../../common/error.js'
-import { MAX_LENGTH } from '../../common/limits.js'
-import type { Offset } from '../../common/units.js'
+import { BlockError } from '../../../common/error.js'
+import { MAX_LENGTH } from '../../../common/limits.js'
+import type { Offset } from '../../../common/units.js'
 
 /** What a region is made of. `address` and the memory's place in its buffer are multiples of 16. */
 export interface GuestRegionOptions {

@@ -2,7 +2,7 @@
 // a guest that may change it at any moment: each field is read once, and what was read is checked and used.
 // The device keeps its own indices; what a driver writes into the used ring is never believed.
 
-import { le16, le32 } from '../../protocols/virtio/little-endian.js'
+import { le16, le32 } from '../../../protocols/virtio/little-endian.js'
 import {
   AVAIL_RING_WORD,
   availEventWord,
@@ -18,26 +18,14 @@ import {
   VIRTQ_DESC_F_WRITE,
   VIRTQ_MAX_CHAIN_BYTES,
   VIRTQ_USED_F_NO_NOTIFY,
-} from '../../protocols/virtio/split-ring.js'
-import type { DescriptorChain } from './descriptor-chain.js'
-import type { GuestMemory } from './guest-memory.js'
+} from '../../../protocols/virtio/split-ring.js'
+import type { DescriptorChain } from '../memory/descriptor-chain.js'
+import type { GuestMemory } from '../memory/guest-memory.js'
+import { type DeviceQueue, FETCH_CHAIN, FETCH_EMPTY, FETCH_FAULT, type FetchResult, NO_HEAD } from './device-queue.js'
 import type { QueueParts } from './queue-layout.js'
 
-/** Nothing is available. */
-export const FETCH_EMPTY = 0
-/** The chain has been filled. */
-export const FETCH_CHAIN = 1
-/** The driver broke the rules: `fault` says how. The device must ask for a reset. */
-export const FETCH_FAULT = 2
-
-/** In `chain.head`: no head was taken. */
-export const NO_HEAD = -1
-
-/** What {@link SplitVirtqueue.fetch} came back with. */
-export type FetchResult = typeof FETCH_EMPTY | typeof FETCH_CHAIN | typeof FETCH_FAULT
-
-/** A running queue. */
-export class SplitVirtqueue {
+/** A running split queue. */
+export class SplitDeviceQueue implements DeviceQueue {
   readonly size: number
   /** Heads fetched and not yet returned; never more than `size`, since none is taken twice. */
   inFlight = 0

@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest'
-import { BlockError } from '../../../../src/common/error.js'
-import { VirtioBlkDevice } from '../../../../src/devices/virtio/virtio-blk.js'
-import { drained } from '../../../../src/io/drained.js'
-import { VirtualClock } from '../../../../src/testing/virtual-clock.js'
-import { BlkMachine, DATA } from '../../../support/blk-machine.js'
-import { FlatDisk } from '../../../support/flat-disk.js'
+import { BlockError } from '../../../../../src/common/error.js'
+import { VirtioBlkDevice } from '../../../../../src/devices/virtio/blk/virtio-blk.js'
+import { drained } from '../../../../../src/io/drained.js'
+import { VirtualClock } from '../../../../../src/testing/virtual-clock.js'
+import { BlkMachine, DATA } from '../../../../support/blk-machine.js'
+import { FlatDisk } from '../../../../support/flat-disk.js'
 
 describe('negotiation', () => {
   test('offers what it says it does', () => {

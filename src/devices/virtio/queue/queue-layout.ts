@@ -1,7 +1,7 @@
 // Where a driver put a queue, checked before the queue may run. What passes is a copy: later changes of the driver's
 // registers do not reach a running queue.
 
-import { BlockError } from '../../common/error.js'
+import { BlockError } from '../../../common/error.js'
 import {
   availRingBytes,
   descriptorTableBytes,
@@ -9,8 +9,8 @@ import {
   VIRTQ_AVAIL_ALIGNMENT,
   VIRTQ_DESC_ALIGNMENT,
   VIRTQ_USED_ALIGNMENT,
-} from '../../protocols/virtio/split-ring.js'
-import type { GuestMemory, GuestRegion } from './guest-memory.js'
+} from '../../../protocols/virtio/split-ring.js'
+import type { GuestMemory, GuestRegion } from '../memory/guest-memory.js'
 
 /** A guest physical address as transports carry it. */
 export interface GuestAddress {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { drained } from '../../../../src/io/drained.js'
-import { numbered, read } from '../../../support/blk-runs.js'
+import { drained } from '../../../../../src/io/drained.js'
+import { numbered, read } from '../../../../support/blk-runs.js'
 
 describe('a callback of the emulator that throws', () => {
   test('from a kick, and from a turn: reported, and the queue goes on', async () => {

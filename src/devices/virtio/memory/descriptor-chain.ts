@@ -1,7 +1,7 @@
 // The buffers of one request as a list of (region, start, length): no view is made until somebody wants the bytes, and
 // nothing here looks at the descriptor table again. A chain is reused; it is good from fetch until its head is returned.
 
-import { type Bytes, IoVector } from '../../common/io-vector.js'
+import { type Bytes, IoVector } from '../../../common/io-vector.js'
 import { type GuestRegion, type PieceSink, viewOf } from './guest-memory.js'
 
 /** Readable segments first, then writable ones (virtio 1.2, 2.7.4.2); no segment is empty. */

@@ -1,14 +1,14 @@
 // One queue of the device: its present life, what was fetched and not issued yet, and whether somebody is at it or will be.
 
+import type { DeviceQueue } from '../queue/device-queue.js'
 import type { BlkRequest } from './blk-request.js'
 import type { BlkRun } from './blk-run.js'
-import type { SplitVirtqueue } from './split-virtqueue.js'
 
 /** A queue of a virtio-blk device, over all its lives. */
 export interface BlkLane {
   readonly index: number
   /** Set while the queue is enabled. */
-  queue: SplitVirtqueue | undefined
+  queue: DeviceQueue | undefined
   /** Fetched last and not issued yet: the next request may go on where it ends. Only while the queue is being served. */
   waiting: BlkRequest | undefined
   /** The run that `waiting` is the last part of, where it has a neighbour. */

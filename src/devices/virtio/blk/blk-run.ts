@@ -1,16 +1,16 @@
 // Sequential reads, or writes, of one queue that go to the backend as one request over the guest's own buffers. A run has
 // at most 32 parts and stays within what the node takes in one request, so that it is never cut up again below.
 
-import { IoVector } from '../../common/io-vector.js'
-import { BDRV_REQUEST_MAX_BYTES } from '../../common/limits.js'
-import { submitJoined } from '../../io/backend/submit-joined.js'
-import type { Completion } from '../../io/node-io.js'
+import { IoVector } from '../../../common/io-vector.js'
+import { BDRV_REQUEST_MAX_BYTES } from '../../../common/limits.js'
+import { submitJoined } from '../../../io/backend/submit-joined.js'
+import type { Completion } from '../../../io/node-io.js'
 import {
   VIRTIO_BLK_HEADER_BYTES,
   VIRTIO_BLK_SECTOR_BYTES,
   VIRTIO_BLK_T_IN,
   VIRTIO_BLK_T_OUT,
-} from '../../protocols/virtio/blk.js'
+} from '../../../protocols/virtio/blk.js'
 import { type BlkUnit, transferOffset } from './blk-execute.js'
 import type { BlkRequest } from './blk-request.js'
 

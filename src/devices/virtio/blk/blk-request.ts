@@ -1,11 +1,11 @@
 // One virtio-blk request from fetch to its used element: a pooled record with its chain, its header and the two callbacks
 // of a backend that answers later, bound once.
 
-import { decodeBlkHeader, VIRTIO_BLK_HEADER_BYTES, VIRTIO_BLK_T_BARRIER } from '../../protocols/virtio/blk.js'
-import { le32 } from '../../protocols/virtio/little-endian.js'
+import { decodeBlkHeader, VIRTIO_BLK_HEADER_BYTES, VIRTIO_BLK_T_BARRIER } from '../../../protocols/virtio/blk.js'
+import { le32 } from '../../../protocols/virtio/little-endian.js'
+import { DescriptorChain } from '../memory/descriptor-chain.js'
+import type { DeviceQueue } from '../queue/device-queue.js'
 import type { BlkLane } from './blk-lane.js'
-import { DescriptorChain } from './descriptor-chain.js'
-import type { SplitVirtqueue } from './split-virtqueue.js'
 
 /** Who hears how a request ended. */
 export interface BlkRequestOwner {
@@ -24,7 +24,7 @@ export class BlkRequest {
   filled = 0
   lane: BlkLane
   /** The life of the queue it came from; one that has ended is not touched any more. */
-  queue: SplitVirtqueue | undefined
+  queue: DeviceQueue | undefined
   readonly onDone: () => void
   readonly onFailed: (error: unknown) => void
 

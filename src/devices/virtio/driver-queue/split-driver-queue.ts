@@ -1,11 +1,9 @@
 // The driver's side of a split virtqueue in guest memory (virtio 1.2, 2.7): what a guest kernel does, for tests, demos and
 // benchmarks of devices. The free list and all indices are the driver's own; of the device only the used ring is read.
 
-import { BlockError } from '../../common/error.js'
-import { alignUp, highHalf, lowHalf } from '../../common/units.js'
-import type { GuestMemory, GuestRegion } from '../../devices/virtio/guest-memory.js'
-import type { QueueConfig } from '../../devices/virtio/queue-layout.js'
-import { le16, le32 } from '../../protocols/virtio/little-endian.js'
+import { BlockError } from '../../../common/error.js'
+import { alignUp, highHalf, lowHalf } from '../../../common/units.js'
+import { le16, le32 } from '../../../protocols/virtio/little-endian.js'
 import {
   AVAIL_RING_WORD,
   availEventWord,
@@ -21,7 +19,9 @@ import {
   VIRTQ_DESC_F_NEXT,
   VIRTQ_DESC_F_WRITE,
   VIRTQ_USED_F_NO_NOTIFY,
-} from '../../protocols/virtio/split-ring.js'
+} from '../../../protocols/virtio/split-ring.js'
+import type { GuestMemory, GuestRegion } from '../memory/guest-memory.js'
+import type { QueueConfig } from '../queue/queue-layout.js'
 
 /** Where the three parts of a queue lie when packed from `address` on. */
 export interface QueuePlan {
@@ -51,7 +51,7 @@ export function planQueue(address: number, size: number): QueuePlan {
 }
 
 /** A queue as its driver has it. Chains are built by {@link begin}, {@link append} and {@link end}. */
-export class GuestVirtqueue {
+export class SplitDriverQueue {
   readonly plan: QueuePlan
   readonly size: number
   /** Descriptors not in use. */

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import { BlockError } from '../../../../src/common/error.js'
-import { drained } from '../../../../src/io/drained.js'
-import { BlkMachine, DATA } from '../../../support/blk-machine.js'
+import { BlockError } from '../../../../../src/common/error.js'
+import { drained } from '../../../../../src/io/drained.js'
+import { BlkMachine, DATA } from '../../../../support/blk-machine.js'
 
 describe('turns', () => {
   test('at most 256 requests of one kick in one turn; the rest goes on by itself', async () => {

@@ -5,18 +5,18 @@
 // In a drained section nothing is fetched; what has begun passes through, and the engine is busy until all of it has been
 // delivered. A request parked by the `stop` policy counts nowhere until it is resumed.
 
-import type { Clock } from '../../common/clock.js'
-import { toBlockError } from '../../common/error.js'
-import { countFailed, countsFor } from '../../io/backend/accounting.js'
-import { applyErrorAction, errorAction } from '../../io/backend/error-policy.js'
-import type { Completion } from '../../io/node-io.js'
-import { VIRTIO_BLK_S_OK } from '../../protocols/virtio/blk.js'
+import type { Clock } from '../../../common/clock.js'
+import { toBlockError } from '../../../common/error.js'
+import { countFailed, countsFor } from '../../../io/backend/accounting.js'
+import { applyErrorAction, errorAction } from '../../../io/backend/error-policy.js'
+import type { Completion } from '../../../io/node-io.js'
+import { VIRTIO_BLK_S_OK } from '../../../protocols/virtio/blk.js'
+import { type DeviceQueue, FETCH_CHAIN, FETCH_EMPTY, NO_HEAD } from '../queue/device-queue.js'
 import { blkStatusOf } from './blk-error-status.js'
 import { type BlkUnit, executeBlk, requestKindOf } from './blk-execute.js'
 import { type BlkLane, createLane } from './blk-lane.js'
 import { BlkRequest, type BlkRequestOwner, parseBlkRequest, usedLength } from './blk-request.js'
 import { BlkRun, type BlkRunOwner, executeRun, followsBlk, joinRun } from './blk-run.js'
-import { FETCH_CHAIN, FETCH_EMPTY, NO_HEAD, type SplitVirtqueue } from './split-virtqueue.js'
 
 /** Requests fetched in one turn, and the milliseconds spent on them. */
 const TURN_REQUESTS = 256
@@ -163,7 +163,7 @@ export class BlkEngine implements BlkRequestOwner, BlkRunOwner {
     if (!this.busy) this.host.atRest()
   }
 
-  private serve(lane: BlkLane, queue: SplitVirtqueue): void {
+  private serve(lane: BlkLane, queue: DeviceQueue): void {
     const deadline = this.clock.now() + TURN_MS
     let budget = TURN_REQUESTS
     lane.serving = true
@@ -189,7 +189,7 @@ export class BlkEngine implements BlkRequestOwner, BlkRunOwner {
   }
 
   /** Starts requests until the queue is empty, broken or stopped, or the budget is spent; what is left of the budget. */
-  private fetch(lane: BlkLane, queue: SplitVirtqueue, budget: number, deadline: number): number {
+  private fetch(lane: BlkLane, queue: DeviceQueue, budget: number, deadline: number): number {
     let left = budget
     while (left > 0 && this.mayFetch(queue)) {
       const request = this.take(lane, queue)
@@ -211,12 +211,12 @@ export class BlkEngine implements BlkRequestOwner, BlkRunOwner {
     return left
   }
 
-  private mayFetch(queue: SplitVirtqueue): boolean {
+  private mayFetch(queue: DeviceQueue): boolean {
     return !this.quiesced && queue.live && queue.fault === undefined && this.host.running
   }
 
   /** A chain that cannot even carry a status goes back with length 0; the queue stays where it is until the reset. */
-  private giveBack(request: BlkRequest, queue: SplitVirtqueue, reason: string | undefined): void {
+  private giveBack(request: BlkRequest, queue: DeviceQueue, reason: string | undefined): void {
     queue.fault ??= reason
     if (queue.live && request.chain.head !== NO_HEAD) queue.push(request.chain.head, 0)
     this.release(request)
@@ -334,11 +334,11 @@ export class BlkEngine implements BlkRequestOwner, BlkRunOwner {
     this.release(request)
   }
 
-  private deliver(lane: BlkLane, queue: SplitVirtqueue): void {
+  private deliver(lane: BlkLane, queue: DeviceQueue): void {
     if (queue.live && queue.publish()) this.host.notifyGuest(lane.index)
   }
 
-  private take(lane: BlkLane, queue: SplitVirtqueue): BlkRequest {
+  private take(lane: BlkLane, queue: DeviceQueue): BlkRequest {
     const request = this.pool.pop() ?? new BlkRequest(this, lane)
     request.lane = lane
     request.queue = queue

@@ -1,11 +1,11 @@
 // From the options of a virtio-blk device to what it offers: feature bits, limits and the configuration space.
 
-import { BlockError } from '../../common/error.js'
-import { BDRV_REQUEST_MAX_SECTORS, BDRV_SECTOR_SIZE } from '../../common/limits.js'
-import { alignDown } from '../../common/units.js'
-import type { BackendRoot } from '../../io/backend/root.js'
-import { VIRTIO_BLK_ID_BYTES } from '../../protocols/virtio/blk.js'
-import type { VirtioBlkConfig } from '../../protocols/virtio/blk-config.js'
+import { BlockError } from '../../../common/error.js'
+import { BDRV_REQUEST_MAX_SECTORS, BDRV_SECTOR_SIZE } from '../../../common/limits.js'
+import { alignDown } from '../../../common/units.js'
+import type { BackendRoot } from '../../../io/backend/root.js'
+import { VIRTIO_BLK_ID_BYTES } from '../../../protocols/virtio/blk.js'
+import type { VirtioBlkConfig } from '../../../protocols/virtio/blk-config.js'
 import {
   type FeatureSet,
   featureSet,
@@ -21,8 +21,8 @@ import {
   VIRTIO_BLK_F_WRITE_ZEROES,
   VIRTIO_F_EVENT_IDX,
   VIRTIO_F_VERSION_1,
-} from '../../protocols/virtio/features.js'
-import { VIRTQ_MAX_SIZE } from '../../protocols/virtio/split-ring.js'
+} from '../../../protocols/virtio/features.js'
+import { VIRTQ_MAX_SIZE } from '../../../protocols/virtio/split-ring.js'
 import { isRootWritable, lengthOfRoot } from './blk-backend.js'
 import type { BlkUnit } from './blk-execute.js'
 

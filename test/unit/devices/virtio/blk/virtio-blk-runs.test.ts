@@ -1,12 +1,16 @@
 import { describe, expect, test } from 'vitest'
-import type { IoVector } from '../../../../src/common/io-vector.js'
-import { defaultLimits } from '../../../../src/common/limits.js'
-import { BDRV_REQ_FUA } from '../../../../src/common/request.js'
-import { featureSet, VIRTIO_BLK_F_CONFIG_WCE, VIRTIO_BLK_F_FLUSH } from '../../../../src/protocols/virtio/features.js'
-import { GuestBlkDriver } from '../../../../src/testing/virtio/guest-blk-driver.js'
-import { DATA, HEADER, STATUS } from '../../../support/blk-machine.js'
-import { at, numbered, read, shape, shapes, write } from '../../../support/blk-runs.js'
-import type { DiskCall } from '../../../support/flat-disk.js'
+import type { IoVector } from '../../../../../src/common/io-vector.js'
+import { defaultLimits } from '../../../../../src/common/limits.js'
+import { BDRV_REQ_FUA } from '../../../../../src/common/request.js'
+import {
+  featureSet,
+  VIRTIO_BLK_F_CONFIG_WCE,
+  VIRTIO_BLK_F_FLUSH,
+} from '../../../../../src/protocols/virtio/features.js'
+import { GuestBlkDriver } from '../../../../../src/testing/virtio/guest-blk-driver.js'
+import { DATA, HEADER, STATUS } from '../../../../support/blk-machine.js'
+import { at, numbered, read, shape, shapes, write } from '../../../../support/blk-runs.js'
+import type { DiskCall } from '../../../../support/flat-disk.js'
 
 describe('sequential requests of one batch', () => {
   test('reads: one call of the backend over all buffers; each has its own status, length and data', async () => {

@@ -4,22 +4,27 @@
 // A reset detaches the queues at once and is complete, the status reading 0, when nothing is in flight any more: until then
 // the backend may still write into buffers of the guest (virtio 1.2, 2.4.1).
 
-import type { Clock } from '../../common/clock.js'
-import { BlockError } from '../../common/error.js'
-import { BDRV_REQ_FUA } from '../../common/request.js'
-import type { Offset } from '../../common/units.js'
-import { type BackendRoot, type RootClient, setHoldWhileDrained, wakeDrain } from '../../io/backend/root.js'
-import { reportFailure } from '../../io/background.js'
-import type { Completion } from '../../io/node-io.js'
-import { encodeBlkConfig, VIRTIO_BLK_CONFIG_WRITEBACK } from '../../protocols/virtio/blk-config.js'
-import { VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_FEATURES_OK } from '../../protocols/virtio/device-status.js'
+import type { Clock } from '../../../common/clock.js'
+import { BlockError } from '../../../common/error.js'
+import { BDRV_REQ_FUA } from '../../../common/request.js'
+import type { Offset } from '../../../common/units.js'
+import { type BackendRoot, type RootClient, setHoldWhileDrained, wakeDrain } from '../../../io/backend/root.js'
+import { reportFailure } from '../../../io/background.js'
+import type { Completion } from '../../../io/node-io.js'
+import { encodeBlkConfig, VIRTIO_BLK_CONFIG_WRITEBACK } from '../../../protocols/virtio/blk-config.js'
+import { VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_FEATURES_OK } from '../../../protocols/virtio/device-status.js'
 import {
   VIRTIO_BLK_F_CONFIG_WCE,
   VIRTIO_BLK_F_DISCARD,
   VIRTIO_BLK_F_FLUSH,
   VIRTIO_BLK_F_WRITE_ZEROES,
   VIRTIO_F_EVENT_IDX,
-} from '../../protocols/virtio/features.js'
+} from '../../../protocols/virtio/features.js'
+import { DeviceControl } from '../core/device-control.js'
+import type { VirtioTransport } from '../core/transport.js'
+import type { GuestMemory } from '../memory/guest-memory.js'
+import { mapQueue, type QueueConfig } from '../queue/queue-layout.js'
+import { SplitDeviceQueue } from '../queue/split-device-queue.js'
 import { BlkEngine, type BlkEngineHost } from './blk-engine.js'
 import type { BlkUnit } from './blk-execute.js'
 import {
@@ -31,11 +36,6 @@ import {
   offeredFeatures,
   wholeBlocks,
 } from './blk-setup.js'
-import { DeviceControl } from './device-control.js'
-import type { GuestMemory } from './guest-memory.js'
-import { mapQueue, type QueueConfig } from './queue-layout.js'
-import { SplitVirtqueue } from './split-virtqueue.js'
-import type { VirtioTransport } from './transport.js'
 
 /** What a device is made of. */
 export interface VirtioBlkOptions extends BlkPresentation {
@@ -155,7 +155,7 @@ export class VirtioBlkDevice implements VirtioTransport {
       throw new BlockError('EINVAL', 'features have not been agreed', { op: 'enable-queue' })
     }
     const parts = mapQueue(this.options.memory, config, this.queueSizeMax)
-    lane.queue = new SplitVirtqueue(this.options.memory, parts, this.control.agreed(VIRTIO_F_EVENT_IDX))
+    lane.queue = new SplitDeviceQueue(this.options.memory, parts, this.control.agreed(VIRTIO_F_EVENT_IDX))
   }
 
   /** The driver has made buffers available. Anything else than the index of a running queue is counted and ignored. */
