@@ -16,6 +16,14 @@ export const NO_HEAD = -1
 /** What {@link DeviceQueue.fetch} came back with. */
 export type FetchResult = typeof FETCH_EMPTY | typeof FETCH_CHAIN | typeof FETCH_FAULT
 
+/** Where a queue stands. Split: 16-bit free-running indices, wraps false. Packed: slots and wrap counters. */
+export interface QueueState {
+  availIndex: number
+  availWrap: boolean
+  usedIndex: number
+  usedWrap: boolean
+}
+
 /** A running queue. */
 export interface DeviceQueue {
   /** In entries. */
@@ -47,6 +55,9 @@ export interface DeviceQueue {
 
   /** Asks for a notification of the next chain, then looks again: true where something has come meanwhile. */
   allowNotifications(): boolean
+
+  /** Where the queue stands. Another can go on from there once all heads are back and published. */
+  save(): QueueState
 
   /** Ends this life of the queue. */
   retire(): void

@@ -21,7 +21,15 @@ import {
 } from '../../../protocols/virtio/split-ring.js'
 import type { DescriptorChain } from '../memory/descriptor-chain.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
-import { type DeviceQueue, FETCH_CHAIN, FETCH_EMPTY, FETCH_FAULT, type FetchResult, NO_HEAD } from './device-queue.js'
+import {
+  type DeviceQueue,
+  FETCH_CHAIN,
+  FETCH_EMPTY,
+  FETCH_FAULT,
+  type FetchResult,
+  NO_HEAD,
+  type QueueState,
+} from './device-queue.js'
 import type { QueueParts } from './queue-layout.js'
 
 /** A running split queue. */
@@ -50,7 +58,7 @@ export class SplitDeviceQueue implements DeviceQueue {
   private nextUsed = 0
   private shownUsed = 0
 
-  constructor(memory: GuestMemory, parts: QueueParts, eventIndex: boolean) {
+  constructor(memory: GuestMemory, parts: QueueParts, eventIndex: boolean, state?: QueueState) {
     this.memory = memory
     this.eventIndex = eventIndex
     this.size = parts.size
@@ -60,6 +68,11 @@ export class SplitDeviceQueue implements DeviceQueue {
     this.used = parts.used
     this.used32 = parts.used32
     this.taken = new Uint8Array(parts.size)
+    if (state === undefined) return
+    this.nextAvail = state.availIndex & 0xffff
+    this.seenAvail = this.nextAvail
+    this.nextUsed = state.usedIndex & 0xffff
+    this.shownUsed = this.nextUsed
   }
 
   /**
@@ -117,6 +130,11 @@ export class SplitDeviceQueue implements DeviceQueue {
     if (this.eventIndex) Atomics.store(this.used, availEventWord(this.size), le16(this.nextAvail))
     else Atomics.store(this.used, RING_FLAGS_WORD, 0)
     return this.fault === undefined && this.look()
+  }
+
+  /** Where the queue stands. Another can go on from there once all heads are back and published. */
+  save(): QueueState {
+    return { availIndex: this.nextAvail, availWrap: false, usedIndex: this.nextUsed, usedWrap: false }
   }
 
   /** Ends this life of the queue. */
