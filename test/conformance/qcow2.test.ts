@@ -6,13 +6,13 @@ import { nodeServices } from '../../src/platform/services.js'
 import { describeDriver } from '../../src/testing/conformance/describe-driver.js'
 import type { DriverSupports } from '../../src/testing/conformance/suite.js'
 import { storageDriver, storageOf } from '../../src/testing/storage/memory-storage.js'
-import { emptyQcow2, type ImageKind } from '../support/empty-qcow2.js'
+import { emptyImage, type HandMadeOptions } from '../support/qcow2-image.js'
 
 const api = { describe, it }
 const SUPPORTS: DriverSupports = { truncate: 'any', reportsZeroes: true, discardZeroes: true, runs: 12 }
 
 interface Wishes {
-  kind?: ImageKind
+  kind?: HandMadeOptions
   /** Options of the node beside its driver and file. */
   options?: (size: number) => Record<string, unknown>
   /** What stands between the image and its storage. */
@@ -24,7 +24,7 @@ function describeQcow2(name: string, { kind = {}, options, file, supports = {} }
   describeDriver(
     `qcow2, ${name}`,
     (size) => ({
-      drivers: [...builtinDrivers, storageDriver(storageOf(emptyQcow2(size, kind)))],
+      drivers: [...builtinDrivers, storageDriver(storageOf(emptyImage(size, kind)))],
       services: nodeServices,
       options: {
         driver: 'qcow2',

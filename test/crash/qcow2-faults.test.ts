@@ -24,7 +24,7 @@ const VARIANTS: Readonly<Record<string, Variant>> = {
     budget: { workloads: 2, minCommands: 5, maxCommands: 6 },
   },
   bitmaps: { options: { size: 65_536, bitmaps: true }, budget: { workloads: 2, minCommands: 4, maxCommands: 6 } },
-  'an external data file': { options: { externalData: true }, budget: { workloads: 2, maxCommands: 6 } },
+  'an external data file': { options: { dataFile: 'plain' }, budget: { workloads: 2, maxCommands: 6 } },
 }
 
 describe('every fault below qcow2 with', () => {

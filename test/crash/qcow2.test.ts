@@ -54,7 +54,7 @@ const VARIANTS: Readonly<Record<string, Variant>> = {
     options: { size: 65_536, clusterBits: 10, backing: patternedBacking(40_000) },
     budget: { workloads: 10 },
   },
-  'an external data file': { options: { externalData: true }, budget: { workloads: 8 } },
+  'an external data file': { options: { dataFile: 'plain' }, budget: { workloads: 8 } },
   subclusters: { options: { size: 131_072, clusterBits: 14, extendedL2: true }, budget: { workloads: 8 } },
 }
 

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { findPeer, peer } from '../support/peers.js'
-import { ImageBytes } from '../support/qcow2-image.js'
+import { ImageBytes } from '../support/qcow2-bytes.js'
 import { compareErrors, compareOutput, type ImgCase, runOurs } from '../support/tool-pair.js'
 
 const FIXTURES = `

@@ -5,7 +5,7 @@ import { BDRV_O_CHECK } from '../../src/common/open-flags.js'
 import { checkImage } from '../../src/global-state/check-image.js'
 import { contentOf, storageDriver, storageOf } from '../../src/testing/storage/memory-storage.js'
 import { openRig } from './driver-rig.js'
-import { ImageBytes } from './qcow2-image.js'
+import { ImageBytes } from './qcow2-bytes.js'
 
 /** What a check came to: findings, lines, and the bytes it left. */
 export interface CheckRunResult {

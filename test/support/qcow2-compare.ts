@@ -1,6 +1,6 @@
 // What of a qcow2 image two programs can be held to: everything but the dates of snapshots, and what stands in free clusters.
 
-import { ImageBytes } from './qcow2-image.js'
+import { ImageBytes } from './qcow2-bytes.js'
 
 /** The image without dates, free clusters zeroed, cut where nothing but zeroes follows. */
 export function comparableImage(bytes: Uint8Array): Uint8Array {

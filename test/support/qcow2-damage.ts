@@ -2,7 +2,7 @@
 // gets past the first look.
 
 import type { RandomBelow } from '../../src/testing/crash/seeded-random.js'
-import { ImageBytes } from './qcow2-image.js'
+import { ImageBytes } from './qcow2-bytes.js'
 
 /** What was damaged, for reports. */
 export interface Damage {

@@ -1,175 +1,116 @@
-// Small qcow2 images made by hand, and their fields by name, for tests that damage them. Layout: header, refcount table, one
-// refcount block, active L1 table, one L2 table, then data clusters, all counted once.
+// Small qcow2 images, written byte by byte from the specification, for all tests that need one. Layout: header, refcount table,
+// refcount blocks, active L1 table; where there is data, one L2 table and the data clusters; last, clusters that nothing uses.
 
-import { createLayout, type Layout } from '../../src/drivers/qcow2/format/layout.js'
+import { COPIED, ImageBytes } from './qcow2-bytes.js'
 
 /** How an image is made. */
 export interface HandMadeOptions {
-  clusterBits?: number
-  refcountOrder?: number
   version?: 2 | 3
-  /** Data clusters, mapped to the first clusters of the disk. */
+  /** 9 by default. */
+  clusterBits?: number
+  /** Of the width of a refcount; 4 (16 bits) by default. */
+  refcountOrder?: number
+  /** Data clusters, mapped to the first clusters of the disk: cluster n is filled with the byte n + 1. 8 by default. */
   data?: number
   extendedL2?: boolean
   /** Bytes of the disk; 1024 clusters by default. */
   size?: number
   /** Entries of the L1 table; as many as the disk needs by default. */
   l1Size?: number
+  lazyRefcounts?: boolean
+  /** Compressed clusters are by zstd. */
+  zstd?: boolean
+  /** Data stands in a file of its own, which with 'raw' is an image by itself. */
+  dataFile?: 'plain' | 'raw'
+  /** Clusters that are counted but used by nothing. */
+  leakedClusters?: number
+  /** More bits of the autoclear field. */
+  autoclear?: bigint
 }
 
-export const COPIED = 1n << 63n
-export const COMPRESSED = 1n << 62n
+interface Places {
+  blocks: number
+  tableClusters: number
+  l1Size: number
+  /** In clusters from the start of the file. */
+  l1: number
+  used: number
+}
 
-/** An image of version 3 (or 2) with data in its first guest clusters: cluster n is filled with the byte n + 1. */
+/** An image by `options`, with data in its first guest clusters. */
 export function handMadeImage(options: HandMadeOptions = {}): ImageBytes {
-  const { clusterBits = 9, refcountOrder = 4, version = 3, data = 8, extendedL2 = false } = options
-  const layout = createLayout(clusterBits, refcountOrder, extendedL2)
-  const { clusterSize } = layout
-  const { size = 1024 * clusterSize } = options
-  const image = new ImageBytes(new Uint8Array((5 + data) * clusterSize))
-  image.put32(0, 0x514649fb)
-  image.put32(4, version)
-  image.put32(20, clusterBits)
-  image.put64(24, size)
-  image.put32(36, options.l1Size ?? Math.ceil(size / layout.l2Coverage))
-  image.put64(40, 3 * clusterSize)
-  image.put64(48, clusterSize)
-  image.put32(56, 1)
-  if (version === 3) {
-    image.put64(72, extendedL2 ? 16 : 0)
-    image.put32(96, refcountOrder)
-    image.put32(100, 112)
+  const { clusterBits = 9, data = 8 } = options
+  const clusterSize = 2 ** clusterBits
+  const places = placesOf(options)
+  const { blocks, tableClusters, l1, used } = places
+  const image = new ImageBytes(new Uint8Array(used * clusterSize))
+  putHeader(image, options, places)
+  for (let index = 0; index < blocks; index++) {
+    image.put64(clusterSize + index * 8, (1 + tableClusters + index) * clusterSize)
   }
-  image.put64(clusterSize, 2 * clusterSize)
-  image.put64(3 * clusterSize, COPIED | BigInt(4 * clusterSize))
-  for (let cluster = 0; cluster < 5 + data; cluster++) image.setRefcount(cluster, 1n)
-  for (let index = 0; index < data; index++) {
-    const offset = (5 + index) * clusterSize
-    image.setEntry(index, COPIED | BigInt(offset))
-    if (extendedL2) image.put64(image.entryAt(index) + 8, 0xffff_ffff)
-    image.bytes.fill(index + 1, offset, offset + clusterSize)
-  }
+  for (let cluster = 0; cluster < used; cluster++) image.setRefcount(cluster, 1n)
+  if (data > 0) putData(image, l1 + Math.ceil((places.l1Size * 8) / clusterSize), data)
   return image
 }
 
-/** The bytes of an image, read and written by what stands there. */
-export class ImageBytes {
-  bytes: Uint8Array
+/** An image of a disk of `size` bytes with nothing in it. */
+export function emptyImage(size: number, options: HandMadeOptions = {}): Uint8Array {
+  return handMadeImage({ ...options, size, data: 0 }).bytes
+}
 
-  constructor(bytes: Uint8Array) {
-    this.bytes = bytes
+function placesOf(options: HandMadeOptions): Places {
+  const { clusterBits = 9, data = 8, leakedClusters = 0, version = 3 } = options
+  const clusterSize = 2 ** clusterBits
+  const refcountBits = 2 ** (version === 2 ? 4 : (options.refcountOrder ?? 4))
+  const l2Entries = clusterSize / (options.extendedL2 === true ? 16 : 8)
+  const { size = 1024 * clusterSize } = options
+  const l1Size = options.l1Size ?? Math.ceil(size / (l2Entries * clusterSize))
+  const others = 1 + Math.ceil((l1Size * 8) / clusterSize) + (data > 0 ? 1 + data : 0) + leakedClusters
+  const perBlock = (clusterSize * 8) / refcountBits
+  let [blocks, tableClusters] = [1, 1]
+  while (others + blocks + tableClusters > blocks * perBlock) {
+    blocks++
+    tableClusters = Math.ceil((blocks * 8) / clusterSize)
   }
+  return { blocks, tableClusters, l1Size, l1: 1 + tableClusters + blocks, used: others + blocks + tableClusters }
+}
 
-  get layout(): Layout {
-    const version = this.get32(4)
-    const extended = version === 3 && (this.get64(72) & 16n) !== 0n
-    return createLayout(this.get32(20), version === 3 ? this.get32(96) : 4, extended)
-  }
+function putHeader(image: ImageBytes, options: HandMadeOptions, { tableClusters, l1Size, l1 }: Places): void {
+  const { clusterBits = 9, version = 3, refcountOrder = 4, dataFile } = options
+  const clusterSize = 2 ** clusterBits
+  image.put32(0, 0x514649fb)
+  image.put32(4, version)
+  image.put32(20, clusterBits)
+  image.put64(24, options.size ?? 1024 * clusterSize)
+  image.put32(36, l1Size)
+  image.put64(40, l1 * clusterSize)
+  image.put64(48, clusterSize)
+  image.put32(56, tableClusters)
+  if (version === 2) return
+  const incompatible =
+    (dataFile === undefined ? 0 : 4) | (options.zstd === true ? 8 : 0) | (options.extendedL2 === true ? 16 : 0)
+  image.put64(72, incompatible)
+  image.put64(80, options.lazyRefcounts === true ? 1 : 0)
+  image.put64(88, (options.autoclear ?? 0n) | (dataFile === 'raw' ? 2n : 0n))
+  image.put32(96, refcountOrder)
+  image.put32(100, 112)
+  image.bytes[104] = options.zstd === true ? 1 : 0
+  if (dataFile === undefined) return
+  // The name of the data file: 'data'. What follows is zeroes, which end the extensions.
+  image.put32(112, 0x44415441)
+  image.put32(116, 4)
+  image.put32(120, 0x64617461)
+}
 
-  get clusterSize(): number {
-    return 2 ** this.get32(20)
-  }
-
-  get l1At(): number {
-    return Number(this.get64(40))
-  }
-
-  get refcountTableAt(): number {
-    return Number(this.get64(48))
-  }
-
-  get64(at: number): bigint {
-    return this.#view().getBigUint64(at)
-  }
-
-  get32(at: number): number {
-    return this.#view().getUint32(at)
-  }
-
-  put64(at: number, value: bigint | number): void {
-    this.#reach(at + 8)
-    this.#view().setBigUint64(at, BigInt.asUintN(64, BigInt(value)))
-  }
-
-  put32(at: number, value: number): void {
-    this.#reach(at + 4)
-    this.#view().setUint32(at, value)
-  }
-
-  put16(at: number, value: number): void {
-    this.#reach(at + 2)
-    this.#view().setUint16(at, value)
-  }
-
-  /** Where the L2 table of an L1 index stands. */
-  l2At(l1Index = 0): number {
-    return Number(this.get64(this.l1At + l1Index * 8) & 0x00ff_ffff_ffff_fe00n)
-  }
-
-  /** Where entry `index` of the first L2 table stands. */
-  entryAt(index: number): number {
-    return this.l2At() + index * this.layout.l2EntryBytes
-  }
-
-  entry(index: number): bigint {
-    return this.get64(this.entryAt(index))
-  }
-
-  setEntry(index: number, value: bigint): void {
-    this.put64(this.entryAt(index), value)
-  }
-
-  refcount(cluster: number): bigint {
-    const { at, shift, bits } = this.#refcountPlace(cluster)
-    if (bits >= 8) {
-      let value = 0n
-      for (let i = 0; i < bits / 8; i++) value = (value << 8n) | BigInt(this.bytes[at + i] ?? 0)
-      return value
-    }
-    return BigInt(((this.bytes[at] ?? 0) >>> shift) & (2 ** bits - 1))
-  }
-
-  setRefcount(cluster: number, value: bigint): void {
-    const { at, shift, bits } = this.#refcountPlace(cluster)
-    if (bits < 8) {
-      const mask = (2 ** bits - 1) << shift
-      this.bytes[at] = ((this.bytes[at] ?? 0) & ~mask) | (Number(value) << shift)
-      return
-    }
-    for (let i = 0; i < bits / 8; i++) this.bytes[at + i] = Number((value >> BigInt(bits - 8 * (i + 1))) & 0xffn)
-  }
-
-  /** Adds a cluster at the end, counted once; where it stands. */
-  addCluster(): number {
-    const at = this.bytes.byteLength
-    this.resize(at + this.clusterSize)
-    this.setRefcount(at / this.clusterSize, 1n)
-    return at
-  }
-
-  /** Makes the file shorter or longer. */
-  resize(bytes: number): void {
-    const resized = new Uint8Array(bytes)
-    resized.set(this.bytes.subarray(0, bytes))
-    this.bytes = resized
-  }
-
-  copy(): ImageBytes {
-    return new ImageBytes(this.bytes.slice())
-  }
-
-  #refcountPlace(cluster: number): { at: number; shift: number; bits: number } {
-    const { refcountBlockEntries, refcountBits: bits } = this.layout
-    const block = Number(this.get64(this.refcountTableAt + Math.floor(cluster / refcountBlockEntries) * 8))
-    const bit = (cluster % refcountBlockEntries) * bits
-    return { at: block + Math.floor(bit / 8), shift: bit % 8, bits }
-  }
-
-  #reach(bytes: number): void {
-    if (bytes > this.bytes.byteLength) this.resize(bytes)
-  }
-
-  #view(): DataView {
-    return new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.byteLength)
+/** One L2 table in cluster `table`, and the data behind it. */
+function putData(image: ImageBytes, table: number, data: number): void {
+  const { clusterSize } = image
+  const { extendedL2 } = image.layout
+  image.put64(image.l1At, COPIED | BigInt(table * clusterSize))
+  for (let index = 0; index < data; index++) {
+    const offset = (table + 1 + index) * clusterSize
+    image.setEntry(index, COPIED | BigInt(offset))
+    if (extendedL2) image.put64(image.entryAt(index) + 8, 0xffff_ffff)
+    image.bytes.fill(index + 1, offset, offset + clusterSize)
   }
 }

@@ -3,14 +3,12 @@
 import { qcow2Driver } from '../../src/drivers/qcow2/index.js'
 import { nodeServices } from '../../src/platform/services.js'
 import type { CrashTarget } from '../../src/testing/crash/crash-target.js'
-import { ChunkStore, contentOf, storageDriver, storageOf } from '../../src/testing/storage/memory-storage.js'
+import { contentOf, storageDriver, storageOf } from '../../src/testing/storage/memory-storage.js'
+import { emptyImage, type HandMadeOptions } from './qcow2-image.js'
 import { inspectQcow2 } from './qcow2-inspector.js'
-import { makeQcow2, type Qcow2MakerOptions } from './qcow2-maker.js'
 
-/** What a target is made with: how the image is made, and the options it is opened with. */
-export interface Qcow2TargetOptions extends Omit<Qcow2MakerOptions, 'size'> {
-  /** 32 KiB by default. */
-  size?: number
+/** What a target is made with: how the image is made (32 KiB by default), and the options it is opened with. */
+export interface Qcow2TargetOptions extends Omit<HandMadeOptions, 'data'> {
   open?: Record<string, unknown>
   /** Bytes of a backing file. */
   backing?: Uint8Array
@@ -26,23 +24,22 @@ export interface Qcow2TargetOptions extends Omit<Qcow2MakerOptions, 'size'> {
 export function qcow2Target(options: Qcow2TargetOptions = {}): CrashTarget {
   const { size = 32_768, open = {}, compressed = true, clusterBits = 9, leakedClusters = 0 } = options
   const backing = options.backing === undefined ? undefined : storageDriver(storageOf(options.backing), 'base')
-  const made = new ChunkStore(0)
-  makeQcow2(made, { ...options, size })
-  const fresh = contentOf(made)
+  const fresh = emptyImage(size, options)
   return {
     name: 'qcow2',
     drivers: backing === undefined ? [qcow2Driver] : [qcow2Driver, backing],
     graph: { services: nodeServices },
     bytes: size,
     clusterBytes: 2 ** clusterBits,
-    compressed: compressed && options.externalData !== true,
+    compressed: compressed && options.dataFile === undefined,
     resize: options.resize === true,
     snapshots: options.snapshots === true,
     bitmaps: options.bitmaps === true,
-    ...(options.externalData === true ? { storages: ['disk', 'data'] } : {}),
+    ...(options.dataFile !== undefined ? { storages: ['disk', 'data'] } : {}),
     async create(stores) {
       const store = stores.get('disk')
-      if (store !== undefined) makeQcow2(store, { ...options, size })
+      store?.resize(fresh.byteLength)
+      store?.write(0, fresh)
       stores.get('data')?.resize(size)
     },
     options: ({ disk, data }) => ({

@@ -5,8 +5,8 @@ import { cpSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'vitest'
 import { type Peer, peer } from '../../support/peers.js'
+import { ImageBytes } from '../../support/qcow2-bytes.js'
 import { comparableImage, firstDifferentCluster } from '../../support/qcow2-compare.js'
-import { ImageBytes } from '../../support/qcow2-image.js'
 import { compareErrors, type ImgCase, runOurs } from '../../support/tool-pair.js'
 
 /** `make` is a shell script that makes `a.qcow2`; `steps` are command lines of the tool. */

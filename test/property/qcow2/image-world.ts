@@ -10,12 +10,12 @@ import { withDrained } from '../../../src/io/drained.js'
 import { Controller, controlledDriver } from '../../../src/testing/storage/controlled.js'
 import { ChunkStore, storageDriver, storageOf } from '../../../src/testing/storage/memory-storage.js'
 import { openRig, type Rig } from '../../support/driver-rig.js'
-import { emptyQcow2, type ImageKind } from '../../support/empty-qcow2.js'
+import { emptyImage, type HandMadeOptions } from '../../support/qcow2-image.js'
 import { ReleaseOrder } from '../../support/release-order.js'
 
 /** One image of a chain. */
 export interface LayerKind {
-  image: ImageKind
+  image: HandMadeOptions
   /** Bytes of its disk. */
   size: number
   /** Runtime options. */
@@ -41,7 +41,7 @@ export class ImageWorld {
   constructor(layers: readonly LayerKind[], seed: number) {
     this.layers = layers
     this.order = new ReleaseOrder(this.controller, seed)
-    this.#stores = layers.map(({ image, size }) => storageOf(emptyQcow2(size, image)))
+    this.#stores = layers.map(({ image, size }) => storageOf(emptyImage(size, image)))
     this.#dataStores = layers.map(({ image, size }) =>
       image.dataFile === undefined ? undefined : new ChunkStore(size),
     )

@@ -9,12 +9,12 @@ import { activateAll, inactivateAll } from '../../../../src/global-state/life/ac
 import { closeNode } from '../../../../src/global-state/life/close.js'
 import { openNode } from '../../../../src/global-state/life/open.js'
 import { storageDriver, storageOf } from '../../../../src/testing/storage/memory-storage.js'
-import { emptyQcow2 } from '../../../support/empty-qcow2.js'
+import { emptyImage } from '../../../support/qcow2-image.js'
 
 const SIZE = 64 * 1024
 
 it('shows what the other owner has written', async () => {
-  const store = storageOf(emptyQcow2(SIZE))
+  const store = storageOf(emptyImage(SIZE))
   const graph = new BlockGraph({ drivers: [...builtinDrivers, storageDriver(store)] })
   const options = { driver: 'qcow2', 'node-name': 'image', file: { driver: 'storage' } }
   const reader = await graph.mainLoop(async (main) => {

@@ -10,7 +10,7 @@ import { BlockGraph } from '../../../../src/global-state/graph.js'
 import { closeNode } from '../../../../src/global-state/life/close.js'
 import { openNode } from '../../../../src/global-state/life/open.js'
 import { contentOf, storageDriver, storageOf } from '../../../../src/testing/storage/memory-storage.js'
-import { emptyQcow2 } from '../../../support/empty-qcow2.js'
+import { emptyImage } from '../../../support/qcow2-image.js'
 
 const SIZE = 256 * 1024
 const CLUSTER = 512
@@ -28,7 +28,7 @@ afterEach(async () => {
 
 /** An image with numbers changed: [byte offset, width, value]. */
 function damaged(changes: readonly (readonly [number, 4 | 8, bigint | number])[], kind = {}): Uint8Array {
-  const bytes = emptyQcow2(SIZE, kind)
+  const bytes = emptyImage(SIZE, kind)
   const view = new DataView(bytes.buffer)
   for (const [at, width, value] of changes) {
     if (width === 4) view.setUint32(at, Number(value))

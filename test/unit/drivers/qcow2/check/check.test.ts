@@ -5,14 +5,9 @@ import { expect, test } from 'vitest'
 import { BDRV_FIX_ERRORS, BDRV_FIX_LEAKS, type BdrvCheckResult } from '../../../../../src/common/block-info.js'
 import { firstDifference } from '../../../../../src/testing/crash/compare-bytes.js'
 import { codeOf } from '../../../../support/code-of.js'
+import { COMPRESSED, COPIED, type ImageBytes } from '../../../../support/qcow2-bytes.js'
 import { runCheck } from '../../../../support/qcow2-check.js'
-import {
-  COMPRESSED,
-  COPIED,
-  type HandMadeOptions,
-  handMadeImage,
-  type ImageBytes,
-} from '../../../../support/qcow2-image.js'
+import { type HandMadeOptions, handMadeImage } from '../../../../support/qcow2-image.js'
 
 const ALL = BDRV_FIX_LEAKS | BDRV_FIX_ERRORS
 

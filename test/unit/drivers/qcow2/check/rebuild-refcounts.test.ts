@@ -3,8 +3,9 @@
 import { expect, test } from 'vitest'
 import { BDRV_FIX_ERRORS, BDRV_FIX_LEAKS, type BdrvCheckResult } from '../../../../../src/common/block-info.js'
 import { firstDifference } from '../../../../../src/testing/crash/compare-bytes.js'
+import type { ImageBytes } from '../../../../support/qcow2-bytes.js'
 import { runCheck } from '../../../../support/qcow2-check.js'
-import { type HandMadeOptions, handMadeImage, type ImageBytes } from '../../../../support/qcow2-image.js'
+import { type HandMadeOptions, handMadeImage } from '../../../../support/qcow2-image.js'
 
 const ALL = BDRV_FIX_LEAKS | BDRV_FIX_ERRORS
 const ALIGNED = { clusterBits: 10 }

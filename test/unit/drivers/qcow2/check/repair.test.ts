@@ -6,8 +6,9 @@ import { checkImage } from '../../../../../src/global-state/check-image.js'
 import { contentOf, storageDriver, storageOf } from '../../../../../src/testing/storage/memory-storage.js'
 import { codeOf } from '../../../../support/code-of.js'
 import { openRig, type Rig } from '../../../../support/driver-rig.js'
+import { COPIED, ImageBytes } from '../../../../support/qcow2-bytes.js'
 import { runCheck } from '../../../../support/qcow2-check.js'
-import { COPIED, handMadeImage, ImageBytes } from '../../../../support/qcow2-image.js'
+import { handMadeImage } from '../../../../support/qcow2-image.js'
 
 const ALL = BDRV_FIX_LEAKS | BDRV_FIX_ERRORS
 

@@ -3,8 +3,9 @@
 import { expect, test } from 'vitest'
 import { BDRV_FIX_ERRORS, BDRV_FIX_LEAKS } from '../../../../../src/common/block-info.js'
 import { codeOf } from '../../../../support/code-of.js'
+import type { ImageBytes } from '../../../../support/qcow2-bytes.js'
 import { runCheck } from '../../../../support/qcow2-check.js'
-import { handMadeImage, type ImageBytes } from '../../../../support/qcow2-image.js'
+import { handMadeImage } from '../../../../support/qcow2-image.js'
 
 const ALL = BDRV_FIX_LEAKS | BDRV_FIX_ERRORS
 

@@ -7,7 +7,7 @@ import { openStore } from '../../../../../src/drivers/memory.js'
 import { type BlockDriver, defineDriver } from '../../../../../src/global-state/driver.js'
 import { type ChunkStore, storageOf } from '../../../../../src/testing/storage/memory-storage.js'
 import { openRig } from '../../../../support/driver-rig.js'
-import { emptyQcow2 } from '../../../../support/empty-qcow2.js'
+import { emptyImage } from '../../../../support/qcow2-image.js'
 
 /** A file on a disk that runs full: once, a write behind its end gets halfway. */
 function fullDisk(store: ChunkStore, full: { once: boolean }): BlockDriver {
@@ -32,7 +32,7 @@ function fullDisk(store: ChunkStore, full: { once: boolean }): BlockDriver {
 describe('a cluster that was never written', () => {
   it('reads as zeroes beside the data of a later write, also where an earlier one got halfway', async () => {
     const full = { once: false }
-    const store = storageOf(emptyQcow2(64 * 4096, { clusterBits: 12 }))
+    const store = storageOf(emptyImage(64 * 4096, { clusterBits: 12 }))
     const rig = await openRig({ driver: 'qcow2', file: { driver: 'full-disk' } }, { drivers: [fullDisk(store, full)] })
     await rig.backend.write(40 * 4096, new Uint8Array(4096).fill(1))
     full.once = true

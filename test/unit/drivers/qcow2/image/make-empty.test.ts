@@ -11,8 +11,9 @@ import {
   storageOf,
 } from '../../../../../src/testing/storage/memory-storage.js'
 import { codeOf, openRig, type Rig } from '../../../../support/driver-rig.js'
+import { ImageBytes } from '../../../../support/qcow2-bytes.js'
 import { runCheck } from '../../../../support/qcow2-check.js'
-import { type HandMadeOptions, handMadeImage, ImageBytes } from '../../../../support/qcow2-image.js'
+import { type HandMadeOptions, handMadeImage } from '../../../../support/qcow2-image.js'
 
 const MiB = 1024 * 1024
 

@@ -4,7 +4,8 @@ import { expect, test } from 'vitest'
 import { nodeInfo, nodeSpecificInfo } from '../../../../../src/io/node-info.js'
 import { storageDriver, storageOf } from '../../../../../src/testing/storage/memory-storage.js'
 import { openRig } from '../../../../support/driver-rig.js'
-import { handMadeImage, type ImageBytes } from '../../../../support/qcow2-image.js'
+import type { ImageBytes } from '../../../../support/qcow2-bytes.js'
+import { handMadeImage } from '../../../../support/qcow2-image.js'
 
 async function factsOf(image: ImageBytes) {
   const rig = await openRig(
