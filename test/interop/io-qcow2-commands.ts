@@ -37,6 +37,7 @@ const on = (name: string, ...commands: string[]): IoCase => ({ args: ['-f', 'qco
 /** Every run. */
 export const IO_QCOW2_CASES: readonly IoCase[] = [
   on('q.qcow2', 'length', 'map', 'alloc 0', 'alloc 0 10M', 'read -P 0 0 1M'),
+  on('q.qcow2', 'info'),
   on('q.qcow2', 'write -P 1 100k 64k', 'map', 'alloc 0 1M', 'read -P 1 100k 64k', 'read -P 0 0 100k'),
   on('q.qcow2', 'write -P 1 0 10M', 'map', 'discard 0 64k', 'map', 'discard 100 200k', 'map', 'read -P 0 0 64k'),
   on('q.qcow2', 'write -z 3M 1M', 'map', 'write -zu 4M 1M', 'map', 'write -zn 0 64k', 'write -z 100 1000', 'map'),
