@@ -16,6 +16,8 @@ export const VIRTIO_BLK_F_WRITE_ZEROES = 14
 export const VIRTIO_F_INDIRECT_DESC = 28
 export const VIRTIO_F_EVENT_IDX = 29
 export const VIRTIO_F_VERSION_1 = 32
+export const VIRTIO_F_RING_PACKED = 34
+export const VIRTIO_F_IN_ORDER = 35
 
 /** A set of feature bits. */
 export type FeatureSet = bigint

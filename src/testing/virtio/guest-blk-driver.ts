@@ -25,7 +25,15 @@ import {
   VIRTIO_CONFIG_S_FAILED,
   VIRTIO_CONFIG_S_FEATURES_OK,
 } from '../../protocols/virtio/device-status.js'
-import { type FeatureSet, featureWindow, hasFeature, VIRTIO_F_EVENT_IDX } from '../../protocols/virtio/features.js'
+import {
+  type FeatureSet,
+  featureSet,
+  featureWindow,
+  hasFeature,
+  VIRTIO_F_EVENT_IDX,
+  VIRTIO_F_IN_ORDER,
+  VIRTIO_F_RING_PACKED,
+} from '../../protocols/virtio/features.js'
 import { le32 } from '../../protocols/virtio/little-endian.js'
 
 /** Where a driver keeps its things. */
@@ -97,7 +105,7 @@ export class GuestBlkDriver {
     device.writeStatus(VIRTIO_CONFIG_S_ACKNOWLEDGE)
     device.writeStatus(begun)
     const offered = (BigInt(device.readFeatures(1)) << 32n) | BigInt(device.readFeatures(0))
-    this.features = offered & this.wanted
+    this.features = offered & this.wanted & ~featureSet(VIRTIO_F_RING_PACKED, VIRTIO_F_IN_ORDER)
     device.writeFeatures(0, featureWindow(this.features, 0))
     device.writeFeatures(1, featureWindow(this.features, 1))
     device.writeStatus(begun | VIRTIO_CONFIG_S_FEATURES_OK)

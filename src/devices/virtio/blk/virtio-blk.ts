@@ -19,12 +19,15 @@ import {
   VIRTIO_BLK_F_FLUSH,
   VIRTIO_BLK_F_WRITE_ZEROES,
   VIRTIO_F_EVENT_IDX,
+  VIRTIO_F_IN_ORDER,
+  VIRTIO_F_INDIRECT_DESC,
+  VIRTIO_F_RING_PACKED,
 } from '../../../protocols/virtio/features.js'
 import { DeviceControl } from '../core/device-control.js'
 import type { VirtioTransport } from '../core/transport.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
-import { mapQueue, type QueueConfig } from '../queue/queue-layout.js'
-import { SplitDeviceQueue } from '../queue/split-device-queue.js'
+import { createDeviceQueue } from '../queue/create-queue.js'
+import type { QueueConfig } from '../queue/queue-layout.js'
 import { BlkEngine, type BlkEngineHost } from './blk-engine.js'
 import type { BlkUnit } from './blk-execute.js'
 import {
@@ -154,8 +157,13 @@ export class VirtioBlkDevice implements VirtioTransport {
     if (!this.control.negotiated || this.resetting !== undefined) {
       throw new BlockError('EINVAL', 'features have not been agreed', { op: 'enable-queue' })
     }
-    const parts = mapQueue(this.options.memory, config, this.queueSizeMax)
-    lane.queue = new SplitDeviceQueue(this.options.memory, parts, this.control.agreed(VIRTIO_F_EVENT_IDX))
+    const features = {
+      packed: this.control.agreed(VIRTIO_F_RING_PACKED),
+      indirect: this.control.agreed(VIRTIO_F_INDIRECT_DESC),
+      eventIndex: this.control.agreed(VIRTIO_F_EVENT_IDX),
+      inOrder: this.control.agreed(VIRTIO_F_IN_ORDER),
+    }
+    lane.queue = createDeviceQueue(this.options.memory, config, this.queueSizeMax, features, undefined, { id: index })
   }
 
   /** The driver has made buffers available. Anything else than the index of a running queue is counted and ignored. */

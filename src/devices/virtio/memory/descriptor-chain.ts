@@ -15,6 +15,8 @@ export class DescriptorChain implements PieceSink {
   writableBytes = 0
   /** A descriptor of length 0 was in the chain, which the standard does not allow (virtio 1.2, 2.7.13.1). */
   hasEmptyBuffer = false
+  /** A writable descriptor was in the chain: no readable one may follow. */
+  writing = false
 
   private readonly regions: GuestRegion[] = []
   private readonly starts: number[] = []
@@ -28,6 +30,7 @@ export class DescriptorChain implements PieceSink {
     this.readableBytes = 0
     this.writableBytes = 0
     this.hasEmptyBuffer = false
+    this.writing = false
   }
 
   /** Appends a segment; {@link markReadable} and {@link markWritable} say afterwards what the buffer was. */

@@ -1,37 +1,50 @@
 // A running queue from what a driver said of it and what was agreed. The one place that knows which formats there are.
 
-import { BlockError } from '../../../common/error.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
 import type { DeviceQueue, QueueState } from './device-queue.js'
-import { mapQueue, type QueueConfig } from './queue-layout.js'
+import type { InflightTracker } from './inflight-tracker.js'
+import { PackedDeviceQueue } from './packed-device-queue.js'
+import { mapPackedQueue, mapQueue, type QueueConfig } from './queue-layout.js'
+import { entriesTaken, freshQueueState, type QueueFeatures } from './queue-state.js'
 import { SplitDeviceQueue } from './split-device-queue.js'
 
-/** What was agreed that changes how a queue is read. */
-export interface QueueFeatures {
-  packed: boolean
-  indirect: boolean
-  eventIndex: boolean
-  inOrder: boolean
-}
+export type { QueueFeatures } from './queue-state.js'
 
 /** What this library's queues can do; a device offers no more. */
 export const SUPPORTED_QUEUE_FEATURES: Readonly<QueueFeatures> = {
-  packed: false,
-  indirect: false,
+  packed: true,
+  indirect: true,
   eventIndex: true,
-  inOrder: false,
+  inOrder: true,
 }
 
-/** Starts a queue of at most `maximum` entries, where `state` says or at its beginning. Throws EINVAL, naming what is wrong. */
+/** What a queue need not have. */
+export interface QueueOptions {
+  /** Its index in the device; 0 by default. */
+  readonly id?: number
+  /** Who keeps a record of what is in flight. */
+  readonly tracker?: InflightTracker
+}
+
+/**
+ * Starts a queue of at most `maximum` entries, where `state` says or at its beginning. Throws EINVAL, naming what is wrong
+ * with the layout or the state. Of a packed queue `descriptorTable` is the descriptor ring, `availRing` the driver's and
+ * `usedRing` the device's event suppression.
+ */
 export function createDeviceQueue(
   memory: GuestMemory,
   config: QueueConfig,
   maximum: number,
   features: QueueFeatures,
-  state?: QueueState,
+  state: QueueState = freshQueueState(features.packed),
+  options: QueueOptions = {},
 ): DeviceQueue {
-  if (features.packed || features.indirect || features.inOrder) {
-    throw new BlockError('EINVAL', 'the queue has features that are not there', { op: 'enable-queue' })
+  const { id = 0, tracker } = options
+  if (features.packed) {
+    const parts = mapPackedQueue(memory, config, maximum)
+    return new PackedDeviceQueue(memory, parts, features, state, id, tracker)
   }
-  return new SplitDeviceQueue(memory, mapQueue(memory, config, maximum), features.eventIndex, state)
+  const parts = mapQueue(memory, config, maximum)
+  entriesTaken(state, parts.size, false)
+  return new SplitDeviceQueue(memory, parts, features, state, id, tracker)
 }

@@ -2,6 +2,7 @@
 // to reset; the memory belongs to a guest that may change it at any moment.
 
 import type { DescriptorChain } from '../memory/descriptor-chain.js'
+import type { EarlierList } from './taken-heads.js'
 
 /** Nothing is available. */
 export const FETCH_EMPTY = 0
@@ -16,16 +17,31 @@ export const NO_HEAD = -1
 /** What {@link DeviceQueue.fetch} came back with. */
 export type FetchResult = typeof FETCH_EMPTY | typeof FETCH_CHAIN | typeof FETCH_FAULT
 
-/** Where a queue stands. Split: 16-bit free-running indices, wraps false. Packed: slots and wrap counters. */
+/** Bytes of buffers: what is available, or how much of it is enough to know. */
+export interface QueueBytes {
+  /** Bytes the device reads. */
+  readable: number
+  /** Bytes the device writes. */
+  writable: number
+}
+
+/**
+ * Where a queue stands. Split: free-running indices modulo 2^16, the wraps are false. Packed: slots of the ring with the
+ * wrap counters that hold there.
+ */
 export interface QueueState {
+  /** Next to be taken. */
   availIndex: number
   availWrap: boolean
+  /** Next to be returned. */
   usedIndex: number
   usedWrap: boolean
 }
 
 /** A running queue. */
 export interface DeviceQueue {
+  /** Its index in the device. */
+  readonly id: number
   /** In entries. */
   readonly size: number
   /** Heads fetched and not yet returned; never more than `size`, since none is taken twice. */
@@ -41,10 +57,13 @@ export interface DeviceQueue {
    */
   fetch(chain: DescriptorChain): FetchResult
 
-  /** Puts a head back with `length` bytes written, counted from the first writable byte. Shown by {@link publish}. */
+  /**
+   * Puts a head back with `length` bytes written, counted from the first writable byte. Shown by {@link publish}; in order
+   * where that was agreed: a head that is not its turn yet is held.
+   */
   push(head: number, length: number): void
 
-  /** Whether something was pushed that the driver has not been shown. */
+  /** Whether {@link publish} would show the driver something. */
   readonly unpublished: boolean
 
   /** Shows the driver all that was pushed; whether it wants to be notified. */
@@ -56,7 +75,20 @@ export interface DeviceQueue {
   /** Asks for a notification of the next chain, then looks again: true where something has come meanwhile. */
   allowNotifications(): boolean
 
-  /** Where the queue stands. Another can go on from there once all heads are back and published. */
+  /**
+   * Looks ahead without taking anything: the bytes of the chains that are available, up to the first at which both limits
+   * are reached. Advice only, since the driver may change what was looked at; a chain that breaks the rules ends it.
+   */
+  availableBytes(limits: QueueBytes): QueueBytes
+
+  /**
+   * Chains that were taken in an earlier life and never returned: they are fetched before anything new, in this order.
+   * For a packed ring, which may hold something else by now, `lists` are their descriptors. What cannot be a head, is here
+   * already, or has no list is left out; how many were taken over.
+   */
+  refetch(heads: readonly number[], lists?: readonly EarlierList[]): number
+
+  /** Where the queue stands, all that was pushed being published. Heads still in flight are for {@link refetch}. */
   save(): QueueState
 
   /** Ends this life of the queue. */

@@ -2,6 +2,7 @@
 // a guest that may change it at any moment: each field is read once, and what was read is checked and used.
 // The device keeps its own indices; what a driver writes into the used ring is never believed.
 
+import { assert } from '../../../common/assert.js'
 import { le16, le32 } from '../../../protocols/virtio/little-endian.js'
 import {
   AVAIL_RING_WORD,
@@ -16,11 +17,11 @@ import {
   VIRTQ_DESC_F_INDIRECT,
   VIRTQ_DESC_F_NEXT,
   VIRTQ_DESC_F_WRITE,
-  VIRTQ_MAX_CHAIN_BYTES,
   VIRTQ_USED_F_NO_NOTIFY,
 } from '../../../protocols/virtio/split-ring.js'
-import type { DescriptorChain } from '../memory/descriptor-chain.js'
+import { DescriptorChain } from '../memory/descriptor-chain.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
+import { addBuffer, IndirectTable } from './chain-rules.js'
 import {
   type DeviceQueue,
   FETCH_CHAIN,
@@ -28,18 +29,22 @@ import {
   FETCH_FAULT,
   type FetchResult,
   NO_HEAD,
+  type QueueBytes,
   type QueueState,
 } from './device-queue.js'
+import type { InflightTracker } from './inflight-tracker.js'
 import type { QueueParts } from './queue-layout.js'
+import type { QueueFeatures } from './queue-state.js'
+import { ReturnOrder } from './return-order.js'
+import { TakenHeads } from './taken-heads.js'
+
+const NO_DESCRIPTORS = new Uint32Array(0)
 
 /** A running split queue. */
 export class SplitDeviceQueue implements DeviceQueue {
+  readonly id: number
   readonly size: number
-  /** Heads fetched and not yet returned; never more than `size`, since none is taken twice. */
-  inFlight = 0
-  /** False after a reset: the memory belongs to somebody else then, and nothing here touches it any more. */
   live = true
-  /** Why the queue is broken; no more is fetched from it. */
   fault: string | undefined
 
   private readonly memory: GuestMemory
@@ -49,73 +54,80 @@ export class SplitDeviceQueue implements DeviceQueue {
   private readonly used: Uint16Array
   private readonly used32: Uint32Array
   private readonly mask: number
-  /** 1 for each head in flight. */
-  private readonly taken: Uint8Array
+  private readonly heads: TakenHeads
+  private readonly order: ReturnOrder | undefined
+  private readonly indirect: IndirectTable | undefined
+  private readonly tracker: InflightTracker | undefined
   /** Next available entry to take, and the driver's index as last read. */
-  private nextAvail = 0
-  private seenAvail = 0
+  private nextAvail: number
+  private seenAvail: number
   /** Where the next used element goes, and the index the driver has been shown. */
-  private nextUsed = 0
-  private shownUsed = 0
+  private nextUsed: number
+  private shownUsed: number
 
-  constructor(memory: GuestMemory, parts: QueueParts, eventIndex: boolean, state?: QueueState) {
+  constructor(
+    memory: GuestMemory,
+    parts: QueueParts,
+    features: QueueFeatures,
+    state: QueueState,
+    id: number,
+    tracker?: InflightTracker,
+  ) {
+    this.id = id
     this.memory = memory
-    this.eventIndex = eventIndex
+    this.eventIndex = features.eventIndex
     this.size = parts.size
     this.mask = parts.size - 1
     this.table = parts.table
     this.avail = parts.avail
     this.used = parts.used
     this.used32 = parts.used32
-    this.taken = new Uint8Array(parts.size)
-    if (state === undefined) return
-    this.nextAvail = state.availIndex & 0xffff
-    this.seenAvail = this.nextAvail
-    this.nextUsed = state.usedIndex & 0xffff
-    this.shownUsed = this.nextUsed
+    this.heads = new TakenHeads(parts.size)
+    this.order = features.inOrder ? new ReturnOrder(parts.size) : undefined
+    this.indirect = features.indirect ? new IndirectTable(parts.size) : undefined
+    this.tracker = tracker
+    this.nextAvail = state.availIndex
+    this.seenAvail = state.availIndex
+    this.nextUsed = state.usedIndex
+    this.shownUsed = state.usedIndex
   }
 
-  /**
-   * Takes the next available chain. On a fault `chain.head` is the head that was taken with it, to be given back, or
-   * {@link NO_HEAD}.
-   */
+  get inFlight(): number {
+    return this.heads.inFlight
+  }
+
   fetch(chain: DescriptorChain): FetchResult {
     chain.begin(NO_HEAD)
     if (this.fault !== undefined) return FETCH_FAULT
+    if (this.heads.earlier > 0) return this.enter(chain, this.heads.nextEarlier())
     if (this.nextAvail === this.seenAvail && !this.look()) return this.fault === undefined ? FETCH_EMPTY : FETCH_FAULT
     const head = le16(this.avail[AVAIL_RING_WORD + (this.nextAvail & this.mask)] as number)
     this.nextAvail = (this.nextAvail + 1) & 0xffff
-    if (head >= this.size) return this.fail(`head ${head} is not in the descriptor table`)
-    if (this.taken[head] === 1) return this.fail(`head ${head} was offered again before it was used`)
-    this.taken[head] = 1
-    this.inFlight++
-    chain.begin(head)
-    return this.walk(chain, this.table, this.size, head)
+    const reason = this.heads.take(head)
+    if (reason !== undefined) return this.fail(reason)
+    this.tracker?.taken(head, NO_DESCRIPTORS, 0)
+    return this.enter(chain, head)
   }
 
-  /** Puts a head back with `length` bytes written, counted from the first writable byte. Shown by {@link publish}. */
   push(head: number, length: number): void {
-    const word = USED_RING_WORD32 + 2 * (this.nextUsed & this.mask)
-    this.used32[word] = le32(head)
-    this.used32[word + 1] = le32(length)
-    this.nextUsed = (this.nextUsed + 1) & 0xffff
-    this.taken[head] = 0
-    this.inFlight--
+    if (this.order === undefined) this.giveBack(head, length, 1)
+    else this.order.complete(head, length)
   }
 
-  /** Whether something was pushed that the driver has not been shown. */
   get unpublished(): boolean {
-    return this.nextUsed !== this.shownUsed
+    return this.nextUsed !== this.shownUsed || this.order?.ready === true
   }
 
   /** Shows the driver all that was pushed, by one index update; whether it wants to be notified (2.7.7.2). */
   publish(): boolean {
+    if (this.order !== undefined) this.returnInOrder(this.order)
     const old = this.shownUsed
     const now = this.nextUsed
     if (old === now) return false
     // The store is sequentially consistent: elements before the index (2.7.8.2), the index before what the driver wants.
     Atomics.store(this.used, RING_INDEX_WORD, le16(now))
     this.shownUsed = now
+    this.tracker?.published(now, false)
     if (this.eventIndex) return passesEvent(le16(Atomics.load(this.avail, usedEventWord(this.size))), now, old)
     return (le16(Atomics.load(this.avail, RING_FLAGS_WORD)) & VIRTQ_AVAIL_F_NO_INTERRUPT) === 0
   }
@@ -125,22 +137,76 @@ export class SplitDeviceQueue implements DeviceQueue {
     if (!this.eventIndex) Atomics.store(this.used, RING_FLAGS_WORD, le16(VIRTQ_USED_F_NO_NOTIFY))
   }
 
-  /** Asks for a notification of the next chain, then looks again: true where something has come meanwhile (2.7.10.2). */
+  /** Asks for a notification of the next chain, then looks again (2.7.10.2). */
   allowNotifications(): boolean {
     if (this.eventIndex) Atomics.store(this.used, availEventWord(this.size), le16(this.nextAvail))
     else Atomics.store(this.used, RING_FLAGS_WORD, 0)
-    return this.fault === undefined && this.look()
+    return this.fault === undefined && (this.heads.earlier > 0 || this.look())
   }
 
-  /** Where the queue stands. Another can go on from there once all heads are back and published. */
+  availableBytes(limits: QueueBytes): QueueBytes {
+    const found = { readable: 0, writable: 0 }
+    if (this.fault !== undefined || !this.look()) return found
+    const chain = new DescriptorChain()
+    for (let at = this.nextAvail; at !== this.seenAvail; at = (at + 1) & 0xffff) {
+      const head = le16(this.avail[AVAIL_RING_WORD + (at & this.mask)] as number)
+      chain.begin(head)
+      if (head >= this.size || this.walk(chain, head) !== undefined) break
+      found.readable += chain.readableBytes
+      found.writable += chain.writableBytes
+      if (found.readable >= limits.readable && found.writable >= limits.writable) break
+    }
+    return found
+  }
+
+  refetch(heads: readonly number[]): number {
+    let taken = 0
+    for (const head of heads) if (this.heads.addEarlier(head, undefined)) taken++
+    return taken
+  }
+
   save(): QueueState {
+    assert(this.nextUsed === this.shownUsed, 'what was pushed has to be published before the queue is saved')
     return { availIndex: this.nextAvail, availWrap: false, usedIndex: this.nextUsed, usedWrap: false }
   }
 
-  /** Ends this life of the queue. */
   retire(): void {
     this.live = false
     this.fault ??= 'the queue was reset'
+  }
+
+  private enter(chain: DescriptorChain, head: number): FetchResult {
+    chain.begin(head)
+    const reason = this.walk(chain, head)
+    this.order?.taken(head, chain.writableBytes)
+    return reason === undefined ? FETCH_CHAIN : this.fail(reason)
+  }
+
+  /** One used element for `count` heads, of which `head` is the last (2.7.8, 2.7.9); it stands at the place of the first. */
+  private giveBack(head: number, length: number, count: number): void {
+    const word = USED_RING_WORD32 + 2 * (this.nextUsed & this.mask)
+    this.used32[word] = le32(head)
+    this.used32[word + 1] = le32(length)
+    this.nextUsed = (this.nextUsed + count) & 0xffff
+    this.leave(head)
+  }
+
+  private leave(head: number): void {
+    this.heads.release(head)
+    this.tracker?.returning(head)
+  }
+
+  private returnInOrder(order: ReturnOrder): void {
+    let count = 0
+    for (let head = order.next(); head >= 0; head = order.next()) {
+      count++
+      if (order.closesBatch) {
+        this.giveBack(head, order.length, count)
+        count = 0
+      } else {
+        this.leave(head)
+      }
+    }
   }
 
   /** Reads the driver's index; whether it is ahead. A queue holds `size` entries, so that no index may be further ahead. */
@@ -156,46 +222,46 @@ export class SplitDeviceQueue implements DeviceQueue {
     return ahead !== 0
   }
 
-  /** Follows a chain through `table`. The word with flags and next is read at once, so that both are of one moment. */
-  private walk(chain: DescriptorChain, table: Uint32Array, entries: number, first: number): FetchResult {
-    let index = first
-    let writing = false
-    let bytes = 0
-    for (let steps = 0; steps < entries; steps++) {
-      const word = index * 4
-      const low = le32(table[word] as number)
-      const high = le32(table[word + 1] as number)
-      const length = le32(table[word + 2] as number)
-      const rest = le32(table[word + 3] as number)
+  /** Follows a chain. The word with flags and next is read at once, so that both are of one moment. What is wrong, if so. */
+  private walk(chain: DescriptorChain, head: number): string | undefined {
+    let words = this.table
+    let at = 0
+    let entries = this.size
+    let index = head
+    let nested = false
+    for (let left = entries; left > 0; left--) {
+      const word = at + index * 4
+      const low = le32(words[word] as number)
+      const high = le32(words[word + 1] as number)
+      const length = le32(words[word + 2] as number)
+      const rest = le32(words[word + 3] as number)
       if ((rest & VIRTQ_DESC_F_INDIRECT) !== 0) {
-        return this.fail('indirect descriptor, which was not agreed (virtio 1.2, 2.7.5.3.1)')
+        const { indirect } = this
+        const reason = this.enterTable(high, low, length, rest, nested)
+        if (reason !== undefined || indirect === undefined) return reason
+        nested = true
+        words = indirect.words
+        at = indirect.at
+        entries = indirect.entries
+        left = entries + 1
+        index = 0
+        continue
       }
-      const writable = (rest & VIRTQ_DESC_F_WRITE) !== 0
-      if (writing && !writable) return this.fail('readable descriptor behind a writable one (virtio 1.2, 2.7.4.2)')
-      writing = writable
-      bytes += length
-      if (bytes > VIRTQ_MAX_CHAIN_BYTES) return this.fail('chain of more than 2^32-1 bytes (virtio 1.2, 2.7.5.2)')
-      if (!this.append(chain, high, low, length, writable)) {
-        return this.fail('descriptor outside guest memory')
-      }
-      if ((rest & VIRTQ_DESC_F_NEXT) === 0) return FETCH_CHAIN
+      const reason = addBuffer(chain, this.memory, high, low, length, (rest & VIRTQ_DESC_F_WRITE) !== 0)
+      if (reason !== undefined) return reason
+      if ((rest & VIRTQ_DESC_F_NEXT) === 0) return undefined
       index = rest >>> 16
-      if (index >= entries) return this.fail(`next descriptor ${index} is not in the table`)
+      if (index >= entries) return `next descriptor ${index} is not in the table (virtio 1.2, 2.7.5)`
     }
-    return this.fail('chain longer than its table, or a loop (virtio 1.2, 2.7.5.2)')
+    return 'chain longer than its table, or a loop (virtio 1.2, 2.7.5.2)'
   }
 
-  private append(chain: DescriptorChain, high: number, low: number, length: number, writable: boolean): boolean {
-    if (length === 0) {
-      chain.hasEmptyBuffer = true
-      return true
-    }
-    const region = this.memory.find(high, low, length)
-    if (region !== undefined) chain.piece(region, high * 0x1_0000_0000 + low - region.base, length)
-    else if (!this.memory.pieces(high, low, length, chain)) return false
-    if (writable) chain.markWritable(length)
-    else chain.markReadable(length)
-    return true
+  /** Normal descriptors may precede the one that names a table (2.7.5.3.2); whether it is writable is ignored there. */
+  private enterTable(high: number, low: number, length: number, rest: number, nested: boolean): string | undefined {
+    if (this.indirect === undefined) return 'indirect descriptor, which was not agreed (virtio 1.2, 2.7.5.3.1)'
+    if (nested) return 'indirect descriptor in an indirect table (virtio 1.2, 2.7.5.3.1)'
+    if ((rest & VIRTQ_DESC_F_NEXT) !== 0) return 'indirect descriptor with a next one (virtio 1.2, 2.7.5.3.1)'
+    return this.indirect.locate(this.memory, high, low, length)
   }
 
   private fail(reason: string): FetchResult {

@@ -1,0 +1,57 @@
+// VIRTIO_F_IN_ORDER (virtio 1.2, 2.7.9 and 2.8.8): heads go back in the order in which they were taken, and one used entry
+// may stand for a batch, with the head of its last chain. The driver takes the skipped ones for used completely: a chain
+// that was written only in part has to be the last of its batch. What completes early is held.
+
+/** The order of one queue, and what has completed in it. */
+export class ReturnOrder {
+  /** Of the head that {@link next} gave last: the length its used entry says, and whether the entry must be its own. */
+  length = 0
+  closesBatch = false
+
+  private readonly order: Uint16Array
+  private readonly done: Uint8Array
+  private readonly lengths: Uint32Array
+  private readonly writable: Uint32Array
+  private first = 0
+  private count = 0
+
+  constructor(size: number) {
+    this.order = new Uint16Array(size)
+    this.done = new Uint8Array(size)
+    this.lengths = new Uint32Array(size)
+    this.writable = new Uint32Array(size)
+  }
+
+  /** A head has been taken, with room for `writable` bytes. */
+  taken(head: number, writable: number): void {
+    const { order } = this
+    let last = this.first + this.count
+    if (last >= order.length) last -= order.length
+    order[last] = head
+    this.done[head] = 0
+    this.writable[head] = writable
+    this.count++
+  }
+
+  /** A head has completed with `length` bytes written. */
+  complete(head: number, length: number): void {
+    this.done[head] = 1
+    this.lengths[head] = length
+  }
+
+  /** Whether the oldest head has completed, so that something can go back. */
+  get ready(): boolean {
+    return this.count > 0 && this.done[this.order[this.first] as number] === 1
+  }
+
+  /** The oldest head, which is out of the order now, or -1 where it has not completed. */
+  next(): number {
+    if (!this.ready) return -1
+    const head = this.order[this.first] as number
+    this.first = this.first + 1 === this.order.length ? 0 : this.first + 1
+    this.count--
+    this.length = this.lengths[head] as number
+    this.closesBatch = this.length !== this.writable[head] || !this.ready
+    return head
+  }
+}
