@@ -30,7 +30,7 @@ const device = new VirtioBlkDevice({
   root: backend.root,
   memory,
   serial: 'example-0001',
-  notifyGuest: () => disk.notified(),
+  notifier: { notifyQueue: () => disk.notified() },
 })
 
 // The guest: feature negotiation, a queue at 64 KiB, requests.

@@ -47,7 +47,8 @@ export class Guest {
   constructor(root: BackendRoot, expected: Uint8Array) {
     this.#expected = expected
     const memory = new GuestMemory([{ address: 0, memory: new SharedArrayBuffer(8 * MiB) }])
-    this.#device = new VirtioBlkDevice({ root, memory, serial: 'demo', notifyGuest: () => this.#disk.notified() })
+    const notifier = { notifyQueue: () => this.#disk.notified() }
+    this.#device = new VirtioBlkDevice({ root, memory, serial: 'demo', notifier })
     const driver = new GuestBlkDriver({ device: this.#device, memory, address: 4 * KiB })
     this.#disk = new GuestDisk({ driver, memory, buffers: QUEUE_DEPTH, bufferBytes: PIECE })
     driver.initialise()

@@ -45,6 +45,10 @@ export interface GraphEvents {
   /** A breakpoint holds a request of a test, or has let it go. */
   'request-suspended': { node: string; tag: string }
   'request-resumed': { node: string; tag: string }
+  /** A virtio device went from one device status to another. 0 is a reset. */
+  'virtio-status': { device: string; before: number; after: number; reason?: string }
+  /** A driver and a virtio device have agreed; both are sets of feature bits. */
+  'virtio-features': { device: string; offered: bigint; active: bigint }
   /** A promise or hook that nobody waits for failed. */
   'background-error': { node: string; message: string; error: unknown }
   /** A driver says something that a person may want to know, such as a host feature that is missing. */

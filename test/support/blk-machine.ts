@@ -2,6 +2,7 @@
 // driver of good faith would write.
 
 import { VirtioBlkDevice, type VirtioBlkOptions } from '../../src/devices/virtio/blk/virtio-blk.js'
+import type { GuestNotifier } from '../../src/devices/virtio/core/notifiers.js'
 import { GuestMemory, type GuestRegionOptions } from '../../src/devices/virtio/memory/guest-memory.js'
 import { encodeBlkHeader } from '../../src/protocols/virtio/blk.js'
 import { encodeDescriptor, VIRTQ_DESC_F_NEXT, VIRTQ_DESC_F_WRITE } from '../../src/protocols/virtio/split-ring.js'
@@ -15,7 +16,7 @@ export const HEADER = 0x20000
 export const STATUS = 0x20100
 export const DATA = 0x30000
 
-export interface MachineOptions extends Partial<VirtioBlkOptions> {
+export interface MachineOptions extends Partial<VirtioBlkOptions>, Partial<GuestNotifier> {
   diskBytes?: number
   disk?: FlatDiskOptions
   driverQueueSize?: number
@@ -60,8 +61,10 @@ export class BlkMachine {
       root: this.disk.root,
       memory: this.memory,
       clock: options.clock ?? this.clock,
-      notifyGuest: options.notifyGuest ?? ((index) => this.notifications.push(index)),
-      notifyConfig: options.notifyConfig ?? (() => this.configNotifications++),
+      notifier: {
+        notifyQueue: options.notifyQueue ?? ((index) => this.notifications.push(index)),
+        notifyConfig: options.notifyConfig ?? (() => this.configNotifications++),
+      },
     })
     this.driver = new GuestBlkDriver({
       device: this.device,

@@ -13,11 +13,15 @@ export const VIRTIO_BLK_F_CONFIG_WCE = 11
 export const VIRTIO_BLK_F_MQ = 12
 export const VIRTIO_BLK_F_DISCARD = 13
 export const VIRTIO_BLK_F_WRITE_ZEROES = 14
+export const VIRTIO_BLK_F_LIFETIME = 15
+export const VIRTIO_BLK_F_SECURE_ERASE = 16
+export const VIRTIO_BLK_F_ZONED = 17
 export const VIRTIO_F_INDIRECT_DESC = 28
 export const VIRTIO_F_EVENT_IDX = 29
 export const VIRTIO_F_VERSION_1 = 32
 export const VIRTIO_F_RING_PACKED = 34
 export const VIRTIO_F_IN_ORDER = 35
+export const VIRTIO_F_RING_RESET = 40
 
 /** A set of feature bits. */
 export type FeatureSet = bigint

@@ -29,7 +29,7 @@ interface Pending {
   reject(error: BlockError): void
 }
 
-/** A disk as a guest program sees it. Call {@link notified} from the device's `notifyGuest`. */
+/** A disk as a guest program sees it. Call {@link notified} from the device's `notifyQueue`. */
 export class GuestDisk {
   /** Requests in flight. */
   inFlight = 0

@@ -27,7 +27,7 @@ const backend = await graph.mainLoop(async (main) => {
 })
 await backend.write(0, new Uint8Array(DISK).fill(0x5a))
 const memory = new GuestMemory([{ address: 0, memory: new SharedArrayBuffer(8 * MiB) }])
-const device = new VirtioBlkDevice({ root: backend.root, memory, notifyGuest: () => {} })
+const device = new VirtioBlkDevice({ root: backend.root, memory, notifier: { notifyQueue: () => {} } })
 const driver = new GuestBlkDriver({ device, memory, address: 0x10000 })
 driver.initialise()
 const read = await rateOf((sector, address) => driver.submitRead(sector, address, BYTES))

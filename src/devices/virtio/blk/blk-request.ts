@@ -3,9 +3,9 @@
 
 import { decodeBlkHeader, VIRTIO_BLK_HEADER_BYTES, VIRTIO_BLK_T_BARRIER } from '../../../protocols/virtio/blk.js'
 import { le32 } from '../../../protocols/virtio/little-endian.js'
+import type { Lane } from '../core/lane.js'
 import { DescriptorChain } from '../memory/descriptor-chain.js'
 import type { DeviceQueue } from '../queue/device-queue.js'
-import type { BlkLane } from './blk-lane.js'
 
 /** Who hears how a request ended. */
 export interface BlkRequestOwner {
@@ -22,13 +22,13 @@ export class BlkRequest {
   sectorLow = 0
   /** Bytes of the writable data that a good end has filled, from the first on. */
   filled = 0
-  lane: BlkLane
+  lane: Lane
   /** The life of the queue it came from; one that has ended is not touched any more. */
   queue: DeviceQueue | undefined
   readonly onDone: () => void
   readonly onFailed: (error: unknown) => void
 
-  constructor(owner: BlkRequestOwner, lane: BlkLane) {
+  constructor(owner: BlkRequestOwner, lane: Lane) {
     this.lane = lane
     this.onDone = () => owner.done(this)
     this.onFailed = (error) => owner.failed(this, error)

@@ -18,6 +18,14 @@ import {
 } from '../../../protocols/virtio/features.js'
 
 const RECOGNISED = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER
+const FEATURES_OK_AND_ON = VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK
+
+/** Hears of every change, after it. */
+export interface ControlListener {
+  statusChanged(before: number, after: number): void
+  /** FEATURES_OK has been set. */
+  featuresAgreed(active: FeatureSet): void
+}
 
 /** The part of a device that its driver starts it with. */
 export class DeviceControl {
@@ -31,8 +39,16 @@ export class DeviceControl {
   /** Writes that came out of order and had no effect. */
   ignoredWrites = 0
 
-  constructor(offered: FeatureSet) {
+  private readonly listener: ControlListener
+
+  constructor(offered: FeatureSet, listener: ControlListener) {
     this.offered = offered
+    this.listener = listener
+  }
+
+  /** What is in use: nothing before FEATURES_OK, and never a bit that was not offered. */
+  get active(): FeatureSet {
+    return this.negotiated ? this.accepted & this.offered : 0n
   }
 
   /** 32 bits of the offered set. */
@@ -46,9 +62,9 @@ export class DeviceControl {
     else this.accepted = withFeatureWindow(this.accepted, select, value)
   }
 
-  /** Whether the driver accepted a feature, and negotiation is complete. */
+  /** Whether a feature is in use. */
   agreed(bit: number): boolean {
-    return this.negotiated && hasFeature(this.accepted, bit)
+    return hasFeature(this.active, bit)
   }
 
   get negotiated(): boolean {
@@ -71,7 +87,7 @@ export class DeviceControl {
       if ((after & VIRTIO_CONFIG_S_FEATURES_OK) !== 0) after |= VIRTIO_CONFIG_S_DRIVER_OK
       else this.ignoredWrites++
     }
-    this.status = after
+    this.change(after)
     return after & ~before
   }
 
@@ -79,24 +95,53 @@ export class DeviceControl {
   needReset(reason: string): boolean {
     if ((this.status & VIRTIO_CONFIG_S_NEEDS_RESET) !== 0) return false
     this.resetReason = reason
-    this.status |= VIRTIO_CONFIG_S_NEEDS_RESET
+    this.change(this.status | VIRTIO_CONFIG_S_NEEDS_RESET)
     return (this.status & VIRTIO_CONFIG_S_DRIVER_OK) !== 0
   }
 
   /** Back to the beginning. */
   reset(): void {
-    this.status = 0
     this.accepted = 0n
     this.resetReason = undefined
+    this.change(0)
+  }
+
+  /** Puts a device that is in its beginning where another one stood; false where this one could not have got there. */
+  restore(status: number, accepted: FeatureSet, resetReason: string | undefined): boolean {
+    const known = RECOGNISED | FEATURES_OK_AND_ON | VIRTIO_CONFIG_S_NEEDS_RESET | VIRTIO_CONFIG_S_FAILED
+    if ((status & ~known) !== 0 || (accepted & ~this.offered) !== 0n) return false
+    const negotiated = (status & VIRTIO_CONFIG_S_FEATURES_OK) !== 0
+    if (!negotiated && (status & VIRTIO_CONFIG_S_DRIVER_OK) !== 0) return false
+    this.accepted = accepted
+    if (negotiated && !this.acceptable(status)) {
+      this.accepted = 0n
+      return false
+    }
+    this.resetReason = resetReason
+    this.change(status)
+    return true
+  }
+
+  private change(after: number): void {
+    const before = this.status
+    if (after === before) return
+    this.status = after
+    this.listener.statusChanged(before, after)
+    if ((after & ~before & VIRTIO_CONFIG_S_FEATURES_OK) !== 0) this.listener.featuresAgreed(this.active)
   }
 
   /** A subset of what was offered, by a driver of version 1 (virtio 1.2, 2.2.2 and 6.2: a modern device alone). */
   private mayAccept(status: number): boolean {
-    const good =
+    const good = this.acceptable(status)
+    if (!good) this.ignoredWrites++
+    return good
+  }
+
+  private acceptable(status: number): boolean {
+    return (
       (status & RECOGNISED) === RECOGNISED &&
       (this.accepted & ~this.offered) === 0n &&
       hasFeature(this.accepted, VIRTIO_F_VERSION_1)
-    if (!good) this.ignoredWrites++
-    return good
+    )
   }
 }

@@ -4,7 +4,7 @@ import { GuestDisk } from '../../../../src/testing/virtio/guest-disk.js'
 import { BlkMachine, type MachineOptions } from '../../../support/blk-machine.js'
 
 function guestDisk(options: MachineOptions = {}, buffers = 8): { machine: BlkMachine; disk: GuestDisk } {
-  const machine: BlkMachine = new BlkMachine({ ...options, notifyGuest: () => disk.notified() })
+  const machine: BlkMachine = new BlkMachine({ ...options, notifyQueue: () => disk.notified() })
   const disk: GuestDisk = new GuestDisk({ driver: machine.driver, memory: machine.memory, bufferBytes: 8192, buffers })
   return { machine, disk }
 }

@@ -6,7 +6,7 @@ describe('a callback of the emulator that throws', () => {
   test('from a kick, and from a turn: reported, and the queue goes on', async () => {
     const reports: unknown[] = []
     const machine = numbered({
-      notifyGuest: () => {
+      notifyQueue: () => {
         throw new Error('no interrupt controller')
       },
     })
@@ -43,7 +43,7 @@ describe('a callback of the emulator that throws', () => {
     machine.offer(999)
     expect(() => machine.device.kick(0)).not.toThrow()
     expect(machine.device.resetReason).toMatch(/999/)
-    expect(reports).toEqual(['background-error', 'background-error'])
+    expect(reports).toEqual(['background-error', 'virtio-status', 'background-error'])
     const section = await drained(machine.disk.node)
     section.end()
     await machine.restart()

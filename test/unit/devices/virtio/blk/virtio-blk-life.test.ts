@@ -9,9 +9,9 @@ import { FlatDisk } from '../../../../support/flat-disk.js'
 describe('negotiation', () => {
   test('offers what it says it does', () => {
     const machine = new BlkMachine()
-    const low = [2, 6, 9, 10, 11, 13, 14, 29].reduce((set, bit) => set | (1 << bit), 0) >>> 0
+    const low = [2, 6, 9, 10, 11, 13, 14, 28, 29].reduce((set, bit) => set | (1 << bit), 0) >>> 0
     expect(machine.device.readFeatures(0)).toBe(low)
-    expect(machine.device.readFeatures(1)).toBe(1)
+    expect(machine.device.readFeatures(1)).toBe(1 | (1 << 2) | (1 << 8))
     expect(machine.device.readFeatures(2)).toBe(0)
     const big = new BlkMachine({ queues: 3, sizeMax: 65536 })
     expect(big.device.readFeatures(0)).toBe((low | 2 | (1 << 12)) >>> 0)
@@ -20,7 +20,7 @@ describe('negotiation', () => {
   test('V16 a bit that was not offered, or no VERSION_1: FEATURES_OK stays clear', () => {
     const { device } = new BlkMachine()
     for (const [low, high] of [
-      [1 << 28, 1],
+      [1 << 7, 1],
       [1, 1],
       [0, 0],
       [0, 3],
@@ -180,7 +180,7 @@ describe('V17 reset with requests in flight', () => {
   test('a driver that resets from inside its notification, and kicks at once, is served', async () => {
     let resets = 0
     const machine: BlkMachine = new BlkMachine({
-      notifyGuest: () => {
+      notifyQueue: () => {
         if (resets++ > 0) return
         machine.driver.reset()
         machine.driver.initialise()
@@ -215,7 +215,8 @@ describe('V17 reset with requests in flight', () => {
 
   test('a backend has one device', () => {
     const machine = new BlkMachine()
-    const again = () => new VirtioBlkDevice({ root: machine.disk.root, memory: machine.memory, notifyGuest: () => {} })
+    const again = () =>
+      new VirtioBlkDevice({ root: machine.disk.root, memory: machine.memory, notifier: { notifyQueue: () => {} } })
     expect(again).toThrow(expect.objectContaining({ code: 'EBUSY' }))
   })
 })
@@ -312,7 +313,7 @@ test('a root without a node: no capacity, every request an I/O error', async () 
   const disk = new FlatDisk(4096, clock)
   disk.root.edge = undefined
   const machine = new BlkMachine()
-  const device = new VirtioBlkDevice({ root: disk.root, memory: machine.memory, notifyGuest: () => {} })
+  const device = new VirtioBlkDevice({ root: disk.root, memory: machine.memory, notifier: { notifyQueue: () => {} } })
   const config = new Uint8Array(8)
   device.readConfig(0, config)
   expect(config.every((byte) => byte === 0)).toBe(true)

@@ -49,7 +49,7 @@ describe('turns', () => {
     let deepest = 0
     let left = 5000
     const machine: BlkMachine = new BlkMachine({
-      notifyGuest: () => {
+      notifyQueue: () => {
         depth++
         deepest = Math.max(deepest, depth)
         machine.driver.poll(() => {})

@@ -32,8 +32,8 @@ describe('chains that break the rules', () => {
   test('V01 a loop stops after queue-size steps', async () => {
     const machine = new BlkMachine()
     machine.header(0, 0)
-    const engine = Reflect.get(machine.device, 'engine') as { lanes: { queue: { table: Uint32Array } }[] }
-    const queue = engine.lanes[0]?.queue as { table: Uint32Array }
+    const service = Reflect.get(machine.device, 'service') as { lanes: { queue: { table: Uint32Array } }[] }
+    const queue = service.lanes[0]?.queue as { table: Uint32Array }
     let reads = 0
     queue.table = new Proxy(queue.table, {
       get: (target, key) => {
@@ -138,7 +138,7 @@ describe('chains that break the rules', () => {
   })
 
   test('V07 the indirect flag, which was not agreed', async () => {
-    const machine = new BlkMachine()
+    const machine = new BlkMachine({ indirect: false })
     await machine.send([{ address: DATA, length: 48, flags: VIRTQ_DESC_F_INDIRECT }])
     await expectBroken(machine, /indirect/)
   })
@@ -324,8 +324,8 @@ describe('V14 memory that changes after it was read', () => {
     const machine = new BlkMachine()
     const reads = new Map<string, number>()
     const region = machine.memory.regions[0] as GuestRegion
-    const engine = Reflect.get(machine.device, 'engine') as { lanes: { queue: object }[] }
-    const queue = engine.lanes[0]?.queue as { table: Uint32Array; avail: Uint16Array }
+    const service = Reflect.get(machine.device, 'service') as { lanes: { queue: object }[] }
+    const queue = service.lanes[0]?.queue as { table: Uint32Array; avail: Uint16Array }
     const avail = queue.avail
     queue.table = readOnce(queue.table, reads, 'table')
     queue.avail = readOnce(avail, reads, 'avail')

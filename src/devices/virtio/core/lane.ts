@@ -1,0 +1,56 @@
+// One queue of a device over all its lives, and whether somebody is at it or will be.
+
+import type { DeviceQueue, QueueState } from '../queue/device-queue.js'
+import type { QueueConfig } from '../queue/queue-layout.js'
+import { type HostNotifier, VIRTIO_MSI_NO_VECTOR } from './notifiers.js'
+
+/** A queue of a device. */
+export interface Lane {
+  readonly index: number
+  /** Set while the queue is enabled. */
+  queue: DeviceQueue | undefined
+  /** What it was enabled with. */
+  config: QueueConfig | undefined
+  /** Its requests are being fetched right now: a kick from inside a notification returns at once. */
+  serving: boolean
+  /** It will be looked at on the next turn. */
+  scheduled: boolean
+  /** On that turn requests are fetched, too; otherwise only what has completed is delivered. */
+  fetchOnTurn: boolean
+  /** The driver was asked for no notifications. */
+  suppressed: boolean
+  /** Nothing more is fetched: the queue is being stopped. */
+  halted: boolean
+  /** Hears where the queue stood once all of its heads are back. */
+  onStopped: ((state: QueueState) => void) | undefined
+  /**
+   * Buffers are taken when the device has something to put into them, not when they become available: what is available is
+   * no reason to look again.
+   */
+  onDemand: boolean
+  /** Interrupt vector of its used buffer notifications. */
+  vector: number
+  notifier: HostNotifier | undefined
+  /** Bound once. */
+  readonly onTurn: () => void
+}
+
+/** A queue that is not enabled. */
+export function createLane(index: number, onTurn: (lane: Lane) => void): Lane {
+  const lane: Lane = {
+    index,
+    queue: undefined,
+    config: undefined,
+    serving: false,
+    scheduled: false,
+    fetchOnTurn: false,
+    suppressed: false,
+    halted: false,
+    onStopped: undefined,
+    onDemand: false,
+    vector: VIRTIO_MSI_NO_VECTOR,
+    notifier: undefined,
+    onTurn: () => onTurn(lane),
+  }
+  return lane
+}

@@ -1,0 +1,378 @@
+// A virtio device (virtio 1.2, chapter 2), whatever its kind: what a transport calls, and the life of the device. What its
+// requests do is its model's.
+//
+// A reset detaches the queues at once and is complete, the status reading 0, when nothing is in flight any more: until then
+// requests may still write into buffers of the guest (virtio 1.2, 2.4.1).
+
+import { BlockError } from '../../../common/error.js'
+import type { Completion } from '../../../io/node-io.js'
+import { VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_FEATURES_OK } from '../../../protocols/virtio/device-status.js'
+import { VIRTIO_F_RING_RESET } from '../../../protocols/virtio/features.js'
+import type { GuestMemory } from '../memory/guest-memory.js'
+import { createDeviceQueue } from '../queue/create-queue.js'
+import type { QueueState } from '../queue/device-queue.js'
+import type { InflightTracker } from '../queue/inflight-tracker.js'
+import type { QueueConfig } from '../queue/queue-layout.js'
+import type { EarlierList } from '../queue/taken-heads.js'
+import { DeviceControl } from './device-control.js'
+import type { DeviceModel } from './device-model.js'
+import type { Lane } from './lane.js'
+import { type GuestNotifier, type HostNotifier, VIRTIO_MSI_NO_VECTOR } from './notifiers.js'
+import { QueueService } from './queue-service.js'
+import { queueFeatures, type RingOffer, ringFeatures } from './ring-features.js'
+import type { VirtioTransport } from './transport.js'
+
+/** What every device is made of. */
+export interface VirtioDeviceOptions extends RingOffer {
+  notifier: GuestNotifier
+  /** Without it no queue can be enabled; see {@link VirtioDevice.setMemory}. */
+  memory?: GuestMemory
+}
+
+/** Bits of the interrupt status, for transports without a vector a queue (virtio 1.2, 4.1.4.5 and 4.2.2). */
+export const VIRTIO_INTERRUPT_USED = 1
+export const VIRTIO_INTERRUPT_CONFIG = 2
+
+/** A device. */
+export class VirtioDevice implements VirtioTransport {
+  readonly deviceId: number
+  readonly queueCount: number
+  readonly queueSizeMax: number
+  /** Kicks for a queue that does not exist or does not run. */
+  ignoredKicks = 0
+  /** Interrupt vector of configuration change notifications. */
+  configVector = VIRTIO_MSI_NO_VECTOR
+
+  private readonly model: DeviceModel
+  private readonly notifier: GuestNotifier
+  private readonly control: DeviceControl
+  private readonly service: QueueService
+  private memory: GuestMemory | undefined
+  private space: Uint8Array
+  private generation = 0
+  private interrupts = 0
+  private paused = false
+  private resetting: Promise<void> | undefined
+  private finishReset: (() => void) | undefined
+  private whenAtRest: (() => void)[] = []
+  private closing: Promise<void> | undefined
+
+  /** For devices of this library, which bring their model. */
+  protected constructor(model: DeviceModel, options: VirtioDeviceOptions) {
+    this.model = model
+    this.notifier = options.notifier
+    this.memory = options.memory
+    this.deviceId = model.deviceId
+    this.queueCount = model.queueCount
+    this.queueSizeMax = model.queueSizeMax
+    this.control = this.createControl(options)
+    this.service = this.createService()
+    model.attach({
+      service: this.service,
+      agreed: (bit) => this.control.agreed(bit),
+      configChanged: (notify) => this.configChanged(notify),
+    })
+    this.space = model.config()
+  }
+
+  /** 32 bits of what the device offers. */
+  readFeatures(select: number): number {
+    return this.control.deviceFeatures(select)
+  }
+
+  /** 32 bits of what the driver accepts; ignored once FEATURES_OK is set. */
+  writeFeatures(select: number, value: number): void {
+    if (this.usable) this.control.setDriverFeatures(select, value)
+  }
+
+  /** The features in use: none before FEATURES_OK, and never one that is not offered. */
+  get activeFeatures(): bigint {
+    return this.control.active
+  }
+
+  /** The device status field. */
+  readStatus(): number {
+    return this.control.status
+  }
+
+  /** Sets bits of the status; 0 begins a reset, which is complete when the status reads 0. */
+  writeStatus(value: number): void {
+    if (value === 0) this.beginReset()
+    if (value === 0 || !this.usable) return
+    const added = this.control.setStatus(value)
+    if ((added & VIRTIO_CONFIG_S_FEATURES_OK) !== 0) this.model.negotiated()
+    if ((added & VIRTIO_CONFIG_S_DRIVER_OK) === 0) return
+    for (const lane of this.service.lanes) this.service.started(lane)
+  }
+
+  /** Why DEVICE_NEEDS_RESET is set. */
+  get resetReason(): string | undefined {
+    return this.control.resetReason
+  }
+
+  /** Writes of the driver that came out of order and had no effect. */
+  get ignoredWrites(): number {
+    return this.control.ignoredWrites
+  }
+
+  /** Changes whenever the configuration space has (virtio 1.2, 2.5). */
+  get configGeneration(): number {
+    return this.generation
+  }
+
+  /** Fills `into` from `offset` of the configuration space; what lies behind it reads 0. */
+  readConfig(offset: number, into: Uint8Array): void {
+    for (let i = 0; i < into.length; i++) into[i] = this.space[offset + i] ?? 0
+  }
+
+  /** What a driver may write depends on the device and on what was agreed; the rest is ignored. */
+  writeConfig(offset: number, data: Uint8Array): void {
+    if (this.usable) this.model.writeConfig(offset, data)
+  }
+
+  /** Replaces guest memory. Throws EBUSY while a queue runs or requests of an earlier life are in flight. */
+  setMemory(memory: GuestMemory): void {
+    const running = this.service.lanes.some((lane) => lane.queue !== undefined)
+    if (running || this.service.inFlight > 0) throw this.refuse('EBUSY', 'guest memory is in use', 'set-memory')
+    this.memory = memory
+  }
+
+  /**
+   * Starts a queue, at its beginning or where another one stood. Throws EINVAL where it does not exist, negotiation is not
+   * complete or the layout is no good, EBUSY where it runs already: the running queue keeps what it has.
+   */
+  enableQueue(index: number, config: QueueConfig, state?: QueueState, tracker?: InflightTracker): void {
+    const lane = this.service.lanes[index]
+    if (lane === undefined) throw this.refuse('EINVAL', `no queue ${String(index)}`, 'enable-queue')
+    if (lane.queue !== undefined) throw this.refuse('EBUSY', `queue ${index} is running`, 'enable-queue')
+    if (!this.usable || !this.control.negotiated) {
+      throw this.refuse('EINVAL', 'features have not been agreed', 'enable-queue')
+    }
+    if (this.memory === undefined) throw this.refuse('EINVAL', 'there is no guest memory', 'enable-queue')
+    const features = queueFeatures(this.control.active)
+    const options = { id: index, ...(tracker === undefined ? {} : { tracker }) }
+    lane.queue = createDeviceQueue(this.memory, config, this.queueSizeMax, features, state, options)
+    lane.config = config
+    lane.notifier?.start(() => this.kick(index))
+    this.service.started(lane)
+  }
+
+  /**
+   * Gives a running queue chains that were taken in an earlier life of it and never returned: they are served before
+   * anything new. See {@link DeviceQueue.refetch}; how many were taken over.
+   */
+  refetch(index: number, heads: readonly number[], lists?: readonly EarlierList[]): number {
+    const lane = this.runningLane(index, 'refetch')
+    const taken = lane.queue?.refetch(heads, lists) ?? 0
+    this.service.started(lane)
+    return taken
+  }
+
+  /** Whether a queue was enabled and has not been stopped or reset since. */
+  isQueueRunning(index: number): boolean {
+    return this.service.lanes[index]?.queue !== undefined
+  }
+
+  /**
+   * Stops a queue when its requests have ended; where it stood. What the `stop` policy has set aside of it is answered with
+   * its error. A reset of the device ends the wait. Rejects with EINVAL where the queue does not run, EBUSY while it stops.
+   */
+  async stopQueue(index: number): Promise<QueueState> {
+    const lane = this.runningLane(index, 'stop-queue')
+    this.model.giveUp(lane)
+    return this.service.stop(lane)
+  }
+
+  /**
+   * Resets one queue (virtio 1.2, 2.6.1): done when the device does not use it any more, and it can be enabled anew. What
+   * the `stop` policy has set aside of it is forgotten. Rejects as {@link stopQueue}, and with EINVAL where
+   * VIRTIO_F_RING_RESET was not agreed.
+   */
+  async resetQueue(index: number): Promise<void> {
+    if (!this.control.agreed(VIRTIO_F_RING_RESET)) {
+      throw this.refuse('EINVAL', 'resetting single queues was not agreed', 'reset-queue')
+    }
+    const lane = this.runningLane(index, 'reset-queue')
+    this.model.drop(lane)
+    await this.service.stop(lane)
+  }
+
+  /** The driver has made buffers available. Anything else than the index of a running queue is counted and ignored. */
+  kick(queueIndex: number): void {
+    const lane = this.service.lanes[queueIndex]
+    if (lane?.queue === undefined || !this.control.running) this.ignoredKicks++
+    else this.service.kick(lane)
+  }
+
+  /**
+   * Looks at every running queue once without a kick and serves what is there; whether anything was. Drivers are not asked
+   * for notifications from the first call to {@link armNotifications}.
+   */
+  poll(): boolean {
+    return this.service.poll()
+  }
+
+  /** Asks for notifications again. True where something has come meanwhile: poll, or kick. */
+  armNotifications(): boolean {
+    return this.service.arm()
+  }
+
+  /** Sets the interrupt vector of a queue that exists. It goes back to none with the next reset. */
+  setQueueVector(index: number, vector: number): void {
+    const lane = this.service.lanes[index]
+    if (lane !== undefined) lane.vector = vector
+  }
+
+  /** Causes of interrupts since they were last taken; taking clears them. */
+  takeInterruptStatus(): number {
+    const status = this.interrupts
+    this.interrupts = 0
+    return status
+  }
+
+  /** Connects a queue that exists to a wire its driver's notifications come by, or takes it off. */
+  setHostNotifier(index: number, notifier: HostNotifier | undefined): void {
+    const lane = this.service.lanes[index]
+    if (lane === undefined) throw this.refuse('EINVAL', `no queue ${String(index)}`, 'set-host-notifier')
+    if (lane.queue !== undefined) lane.notifier?.stop()
+    lane.notifier = notifier
+    if (lane.queue === undefined || notifier === undefined) return
+    notifier.start(() => this.kick(index))
+    // What came between the two wires was heard by nobody.
+    this.service.started(lane)
+  }
+
+  /** Stops fetching; done when nothing is in flight and all has been delivered. Undone by {@link unpause}. */
+  async pause(): Promise<void> {
+    if (!this.paused) this.service.hold()
+    this.paused = true
+    if (this.service.busy) await new Promise<void>((resolve) => this.whenAtRest.push(resolve))
+  }
+
+  /** Fetches again. */
+  unpause(): void {
+    if (!this.paused) return
+    this.paused = false
+    this.service.release()
+  }
+
+  /** Resets the device: done when nothing of its old life is in flight. */
+  reset(): Completion {
+    this.beginReset()
+    return this.resetting
+  }
+
+  /** Unplugs the device: resets it and lets go of all it holds. It answers as one that is not there after that. */
+  close(): Promise<void> {
+    this.closing ??= this.unplug()
+    return this.closing
+  }
+
+  private async unplug(): Promise<void> {
+    await this.reset()
+    for (const lane of this.service.lanes) lane.notifier = undefined
+    this.memory = undefined
+    this.model.close()
+  }
+
+  private get usable(): boolean {
+    return this.resetting === undefined && this.closing === undefined
+  }
+
+  private runningLane(index: number, op: string): Lane {
+    const lane = this.service.lanes[index]
+    if (lane?.queue === undefined) throw this.refuse('EINVAL', `queue ${String(index)} is not running`, op)
+    if (lane.halted) throw this.refuse('EBUSY', `queue ${index} is being stopped`, op)
+    return lane
+  }
+
+  private beginReset(): void {
+    if (this.resetting !== undefined) return
+    this.service.detach()
+    this.model.drop(undefined)
+    if (this.service.inFlight === 0) {
+      this.initialise()
+      return
+    }
+    this.resetting = new Promise((resolve) => {
+      this.finishReset = resolve
+    })
+  }
+
+  private initialise(): void {
+    this.configVector = VIRTIO_MSI_NO_VECTOR
+    this.interrupts = 0
+    for (const lane of this.service.lanes) lane.vector = VIRTIO_MSI_NO_VECTOR
+    this.control.reset()
+    this.model.reset()
+  }
+
+  private atRest(): void {
+    if (this.resetting !== undefined && this.service.inFlight === 0) {
+      const finish = this.finishReset
+      this.resetting = undefined
+      this.finishReset = undefined
+      this.initialise()
+      finish?.()
+    }
+    for (const wake of this.whenAtRest.splice(0)) wake()
+    this.model.atRest()
+  }
+
+  private configChanged(notify: boolean): void {
+    this.space = this.model.config()
+    this.generation = (this.generation + 1) >>> 0
+    if (notify && (this.control.status & VIRTIO_CONFIG_S_DRIVER_OK) !== 0) this.notifyConfig()
+  }
+
+  /** A queue left half way would ask for no more kicks and keep a drain waiting: the fault stays with whose it is. */
+  private notifyQueue(lane: Lane): void {
+    this.interrupts |= VIRTIO_INTERRUPT_USED
+    try {
+      this.notifier.notifyQueue(lane.index, lane.vector)
+    } catch (error) {
+      this.model.reportFailure(error)
+    }
+  }
+
+  private notifyConfig(): void {
+    this.interrupts |= VIRTIO_INTERRUPT_CONFIG
+    try {
+      this.notifier.notifyConfig?.(this.configVector)
+    } catch (error) {
+      this.model.reportFailure(error)
+    }
+  }
+
+  private createControl(options: VirtioDeviceOptions): DeviceControl {
+    const { name, trace, features } = this.model
+    const offered = features | ringFeatures(options)
+    return new DeviceControl(offered, {
+      statusChanged: (before, after) => {
+        const reason = this.control.resetReason
+        trace?.emit('virtio-status', { device: name, before, after, ...(reason === undefined ? {} : { reason }) })
+      },
+      featuresAgreed: (active) => trace?.emit('virtio-features', { device: name, offered, active }),
+    })
+  }
+
+  private createService(): QueueService {
+    const { control, model } = this
+    return new QueueService(model, model.queueCount, model.clock, {
+      get running() {
+        return control.running
+      },
+      notifyQueue: (lane) => this.notifyQueue(lane),
+      broken: (reason) => {
+        // Virtio 1.2, 2.1.2: a driver that is up has to be told.
+        if (control.needReset(reason)) this.notifyConfig()
+      },
+      atRest: () => this.atRest(),
+      released: () => model.released(),
+    })
+  }
+
+  private refuse(code: 'EINVAL' | 'EBUSY', message: string, op: string): BlockError {
+    return new BlockError(code, message, { node: this.model.name, op })
+  }
+}
