@@ -1,7 +1,9 @@
 // blockgraph/testing: what users and this project's own tests use to test drivers, graphs and emulators. Published.
 // fast-check is an optional peer of the package; this entry needs it.
 
-export { planQueue, type QueuePlan, SplitDriverQueue } from '../devices/virtio/driver-queue/split-driver-queue.js'
+export { createDriverQueue } from '../devices/virtio/driver-queue/create-driver-queue.js'
+export type { DriverQueue } from '../devices/virtio/driver-queue/driver-queue.js'
+export { planQueue, type QueuePlan, type QueuePlanOptions } from '../devices/virtio/driver-queue/queue-plan.js'
 export { graphCommands } from './arbitraries/graph-commands.js'
 export { blockLimits } from './arbitraries/limits.js'
 export { genericOptions, type NodeOptionsConstraints, nodeOptions } from './arbitraries/node-options.js'

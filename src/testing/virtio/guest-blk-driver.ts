@@ -4,7 +4,9 @@
 import { BlockError } from '../../common/error.js'
 import { highHalf, lowHalf } from '../../common/units.js'
 import type { VirtioTransport } from '../../devices/virtio/core/transport.js'
-import { planQueue, type QueuePlan, SplitDriverQueue } from '../../devices/virtio/driver-queue/split-driver-queue.js'
+import { createDriverQueue } from '../../devices/virtio/driver-queue/create-driver-queue.js'
+import type { DriverQueue } from '../../devices/virtio/driver-queue/driver-queue.js'
+import { planQueue, type QueuePlan } from '../../devices/virtio/driver-queue/queue-plan.js'
 import type { GuestMemory, GuestRegion } from '../../devices/virtio/memory/guest-memory.js'
 import {
   VIRTIO_BLK_ID_BYTES,
@@ -32,6 +34,7 @@ import {
   hasFeature,
   VIRTIO_F_EVENT_IDX,
   VIRTIO_F_IN_ORDER,
+  VIRTIO_F_INDIRECT_DESC,
   VIRTIO_F_RING_PACKED,
 } from '../../protocols/virtio/features.js'
 import { le32 } from '../../protocols/virtio/little-endian.js'
@@ -45,7 +48,9 @@ export interface GuestBlkDriverOptions {
   /** Entries; the device's largest by default. */
   queueSize?: number
   queueIndex?: number
-  /** Features to accept of those offered; all by default. */
+  /** Descriptors in the indirect table of each request; 0, the default, for none. */
+  tableEntries?: number
+  /** Features to accept of those offered; by default all but packed rings and use in order. */
   features?: FeatureSet
 }
 
@@ -59,17 +64,18 @@ export type GuestCompletion = (head: number, status: number, usedLength: number)
 
 /** The driver of one queue. Requests are named by the head of their chain, from submission to completion. */
 export class GuestBlkDriver {
-  readonly plan: QueuePlan
+  plan: QueuePlan
   /** Guest address behind everything the driver uses. */
   readonly end: number
   /** The features agreed. */
   features: FeatureSet = 0n
-  queue: SplitDriverQueue
+  queue: DriverQueue
 
   private readonly device: VirtioTransport
   private readonly memory: GuestMemory
   private readonly queueIndex: number
   private readonly wanted: FeatureSet
+  private readonly tableEntries: number
   private readonly slots: number
   private readonly region: GuestRegion
   private readonly slotWord: number
@@ -78,8 +84,9 @@ export class GuestBlkDriver {
     this.device = options.device
     this.memory = options.memory
     this.queueIndex = options.queueIndex ?? 0
-    this.wanted = options.features ?? -1n
-    this.plan = planQueue(options.address, options.queueSize ?? options.device.queueSizeMax)
+    this.wanted = options.features ?? ~featureSet(VIRTIO_F_RING_PACKED, VIRTIO_F_IN_ORDER)
+    this.tableEntries = options.tableEntries ?? 0
+    this.plan = planQueue(options.address, options.queueSize ?? options.device.queueSizeMax, this.planOptions())
     this.slots = Math.ceil(this.plan.end / 16) * 16
     this.end = this.slots + this.plan.size * SLOT_BYTES
     const region = this.memory.find(highHalf(this.slots), lowHalf(this.slots), this.end - this.slots)
@@ -87,7 +94,7 @@ export class GuestBlkDriver {
       throw new BlockError('EINVAL', 'the request headers do not lie in one region of guest memory')
     this.region = region
     this.slotWord = (this.slots - region.base) >>> 2
-    this.queue = new SplitDriverQueue(this.memory, this.plan, false)
+    this.queue = this.emptyQueue()
   }
 
   /** Starts the device, whose status must read 0 (virtio 1.2, 3.1.1). Throws EPROTO where it refuses the features. */
@@ -105,7 +112,7 @@ export class GuestBlkDriver {
     device.writeStatus(VIRTIO_CONFIG_S_ACKNOWLEDGE)
     device.writeStatus(begun)
     const offered = (BigInt(device.readFeatures(1)) << 32n) | BigInt(device.readFeatures(0))
-    this.features = offered & this.wanted & ~featureSet(VIRTIO_F_RING_PACKED, VIRTIO_F_IN_ORDER)
+    this.features = offered & this.wanted
     device.writeFeatures(0, featureWindow(this.features, 0))
     device.writeFeatures(1, featureWindow(this.features, 1))
     device.writeStatus(begun | VIRTIO_CONFIG_S_FEATURES_OK)
@@ -117,7 +124,8 @@ export class GuestBlkDriver {
 
   /** Lays out an empty queue and enables it. */
   startQueue(): void {
-    this.queue = new SplitDriverQueue(this.memory, this.plan, hasFeature(this.features, VIRTIO_F_EVENT_IDX))
+    this.plan = planQueue(this.plan.table, this.plan.size, this.planOptions())
+    this.queue = this.emptyQueue()
     this.device.enableQueue(this.queueIndex, this.plan.config)
   }
 
@@ -198,13 +206,27 @@ export class GuestBlkDriver {
   /** Takes back all that is done; how many. `completed` may submit. */
   poll(completed: GuestCompletion): number {
     const { queue, region } = this
-    const count = queue.pending()
-    for (let i = 0; i < count; i++) {
+    const limit = queue.inFlight
+    for (let count = 0; count < limit; count++) {
       const head = queue.reap()
+      if (head < 0) return count
       const status = region.bytes[this.slotWord * 4 + head * SLOT_BYTES + STATUS_AT] as number
       completed(head, status, queue.usedLength)
     }
-    return count
+    return limit
+  }
+
+  private planOptions(): { packed: boolean; tableEntries: number } {
+    return { packed: hasFeature(this.features, VIRTIO_F_RING_PACKED), tableEntries: this.tableEntries }
+  }
+
+  private emptyQueue(): DriverQueue {
+    return createDriverQueue(this.memory, this.plan, {
+      packed: hasFeature(this.features, VIRTIO_F_RING_PACKED),
+      indirect: hasFeature(this.features, VIRTIO_F_INDIRECT_DESC),
+      eventIndex: hasFeature(this.features, VIRTIO_F_EVENT_IDX),
+      inOrder: hasFeature(this.features, VIRTIO_F_IN_ORDER),
+    })
   }
 
   private submitSegment(type: number, sector: number, sectors: number, flags: number): number {
