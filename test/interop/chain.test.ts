@@ -7,7 +7,8 @@ import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { findPeer, type Peer, peer } from '../support/peers.js'
+import { findProgram } from '../support/find-program.js'
+import { type Peer, peer } from '../support/peers.js'
 import { compareErrors, compareOutput, type ImgCase, runOurs } from '../support/tool-pair.js'
 import { CHAIN_CASES, CHAIN_IMAGES } from './chain-commands.js'
 import { QCOW2_CASES } from './qcow2-commands.js'
@@ -16,7 +17,7 @@ let root = ''
 
 beforeAll(() => {
   root = mkdtempSync(join(tmpdir(), 'blockgraph-chain-'))
-  if (findPeer('qemu-img') !== undefined) makeFixtures(join(root, 'fixtures'))
+  if (findProgram('qemu-img') !== undefined) makeFixtures(join(root, 'fixtures'))
 })
 
 afterAll(() => {

@@ -6,7 +6,8 @@ import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } fro
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { findPeer, type Peer, peer } from '../support/peers.js'
+import { findProgram } from '../support/find-program.js'
+import { type Peer, peer } from '../support/peers.js'
 import { compareErrors, compareOutput, runOurs } from '../support/tool-pair.js'
 import { FORM_CASES, FORM_IMAGES } from './form-commands.js'
 
@@ -14,7 +15,7 @@ let root = ''
 
 beforeAll(() => {
   root = mkdtempSync(join(tmpdir(), 'blockgraph-form-'))
-  if (findPeer('qemu-img') !== undefined) makeFixtures(join(root, 'fixtures'))
+  if (findProgram('qemu-img') !== undefined) makeFixtures(join(root, 'fixtures'))
 })
 
 afterAll(() => {

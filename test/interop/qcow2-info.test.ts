@@ -5,7 +5,8 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { findPeer, peer } from '../support/peers.js'
+import { findProgram } from '../support/find-program.js'
+import { peer } from '../support/peers.js'
 import { ImageBytes } from '../support/qcow2-bytes.js'
 import { compareErrors, compareOutput, type ImgCase, runOurs } from '../support/tool-pair.js'
 
@@ -111,7 +112,7 @@ let root = ''
 
 beforeAll(() => {
   root = mkdtempSync(join(tmpdir(), 'blockgraph-info-'))
-  if (findPeer('qemu-img') === undefined) return
+  if (findProgram('qemu-img') === undefined) return
   const folder = join(root, 'fixtures')
   const made = spawnSync('sh', ['-ec', `mkdir ${folder}; cd ${folder}\n${FIXTURES}`], { encoding: 'utf8' })
   expect(made).toMatchObject({ status: 0 })

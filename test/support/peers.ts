@@ -2,16 +2,22 @@
 // BLOCKGRAPH_INTEROP=required (CI) it fails instead.
 
 import { spawnSync } from 'node:child_process'
-import { accessSync, constants } from 'node:fs'
-import { delimiter, join } from 'node:path'
 import { TestRunner } from 'vitest'
+import { findProgram } from './find-program.js'
 
 /** The Debian package that brings each program. */
 const PACKAGES = {
   'qemu-img': 'qemu-utils',
   'qemu-io': 'qemu-utils',
   'qemu-nbd': 'qemu-utils',
+  'qemu-storage-daemon': 'qemu-system-common',
+  'qemu-system-x86_64': 'qemu-system-x86',
+  'linux.uml': 'user-mode-linux',
+  busybox: 'busybox-static',
   fio: 'fio',
+  'mkfs.ext4': 'e2fsprogs',
+  e2fsck: 'e2fsprogs',
+  blkdiscard: 'util-linux',
 } as const
 
 export type PeerName = keyof typeof PACKAGES
@@ -39,26 +45,17 @@ export interface Peer {
  * is required.
  */
 export function peer(name: PeerName): Peer {
-  const path = findPeer(name)
-  if (path !== undefined) return makePeer(name, path)
-  const reason = `${name} is not installed (Debian package ${PACKAGES[name]})`
+  const path = findProgram(name)
+  return path === undefined
+    ? missing(`${name} is not installed (Debian package ${PACKAGES[name]})`)
+    : makePeer(name, path)
+}
+
+/** Skips the test, or fails where interop is required, for `reason`. */
+export function missing(reason: string): never {
   const test = TestRunner.getCurrentTest()
   if (process.env.BLOCKGRAPH_INTEROP === 'required' || test === undefined) throw new Error(reason)
   return test.context.skip(reason)
-}
-
-/** Where `name` is found in PATH. */
-export function findPeer(name: PeerName): string | undefined {
-  for (const folder of (process.env.PATH ?? '').split(delimiter)) {
-    const path = join(folder, name)
-    try {
-      accessSync(path, constants.X_OK)
-      return path
-    } catch {
-      // Not in this folder.
-    }
-  }
-  return undefined
 }
 
 function makePeer(name: PeerName, path: string): Peer {
