@@ -25,18 +25,17 @@ export { GiB, KiB, MiB, type Offset, PiB, TiB } from './common/units.js'
 export type { BlkPresentation } from './devices/virtio/blk/blk-setup.js'
 // Drivers, devices, and the short way
 export { VirtioBlkDevice, type VirtioBlkOptions } from './devices/virtio/blk/virtio-blk.js'
+export type { SavedChain, SavedQueue, VirtioDeviceState } from './devices/virtio/core/device-state.js'
+export { VIRTIO_INTERRUPT_CONFIG, VIRTIO_INTERRUPT_USED } from './devices/virtio/core/interrupt-source.js'
 export { type GuestNotifier, type HostNotifier, VIRTIO_MSI_NO_VECTOR } from './devices/virtio/core/notifiers.js'
 export type { RingOffer } from './devices/virtio/core/ring-features.js'
 export type { VirtioTransport } from './devices/virtio/core/transport.js'
-export {
-  VIRTIO_INTERRUPT_CONFIG,
-  VIRTIO_INTERRUPT_USED,
-  VirtioDevice,
-  type VirtioDeviceOptions,
-} from './devices/virtio/core/virtio-device.js'
+export { VirtioDevice, type VirtioDeviceOptions } from './devices/virtio/core/virtio-device.js'
 export { GuestMemory, type GuestRegion, type GuestRegionOptions } from './devices/virtio/memory/guest-memory.js'
 export type { QueueState } from './devices/virtio/queue/device-queue.js'
+export type { InflightTracker } from './devices/virtio/queue/inflight-tracker.js'
 export type { GuestAddress, QueueConfig } from './devices/virtio/queue/queue-layout.js'
+export { VirtioRngDevice, type VirtioRngOptions } from './devices/virtio/rng/virtio-rng.js'
 export { Disk, type DiskCall, type DiskParts, type Extent } from './disk/disk.js'
 export { type DiskTarget, type OpenDiskOptions, openDiskWith } from './disk/open-disk.js'
 export { readableStream, type StreamRange, writableStream } from './disk/web-streams.js'

@@ -3,13 +3,15 @@
 // counts nowhere until it is resumed.
 
 import type { Clock } from '../../../common/clock.js'
-import { type BlockError, toBlockError } from '../../../common/error.js'
+import { toBlockError } from '../../../common/error.js'
 import { countFailed, countsFor } from '../../../io/backend/accounting.js'
 import { applyErrorAction, errorAction } from '../../../io/backend/error-policy.js'
 import type { Completion } from '../../../io/node-io.js'
 import { VIRTIO_BLK_S_OK } from '../../../protocols/virtio/blk.js'
 import type { Lane } from '../core/lane.js'
 import type { ChainServer, QueueService } from '../core/queue-service.js'
+import { SetAsideList } from '../core/set-aside.js'
+import type { DescriptorChain } from '../memory/descriptor-chain.js'
 import { type DeviceQueue, FETCH_CHAIN, FETCH_EMPTY, NO_HEAD } from '../queue/device-queue.js'
 import { blkStatusOf } from './blk-error-status.js'
 import { type BlkUnit, executeBlk, requestKindOf } from './blk-execute.js'
@@ -24,12 +26,6 @@ interface Waiting {
   run: BlkRun | undefined
 }
 
-/** A request that waits for {@link BlkEngine.resume}, and why it failed. */
-interface Parked {
-  readonly request: BlkRequest
-  readonly error: BlockError
-}
-
 /** The data path of a device. */
 export class BlkEngine implements ChainServer, BlkRequestOwner, BlkRunOwner {
   private readonly unit: BlkUnit
@@ -38,8 +34,8 @@ export class BlkEngine implements ChainServer, BlkRequestOwner, BlkRunOwner {
   private readonly waiting: readonly Waiting[]
   private readonly pool: BlkRequest[] = []
   private readonly runs: BlkRun[] = []
-  /** In the order in which they failed. */
-  private parked: Parked[] = []
+  /** Waiting for {@link resume}. */
+  private readonly parked = new SetAsideList<BlkRequest>()
   private resumeWhenReleased = false
 
   constructor(unit: BlkUnit, service: QueueService, clock: Clock) {
@@ -79,7 +75,7 @@ export class BlkEngine implements ChainServer, BlkRequestOwner, BlkRunOwner {
 
   /** Requests that wait for {@link resume}. */
   get parkedRequests(): number {
-    return this.parked.length
+    return this.parked.size
   }
 
   /** Runs the parked requests again; while held, after that. */
@@ -87,8 +83,7 @@ export class BlkEngine implements ChainServer, BlkRequestOwner, BlkRunOwner {
     const { service } = this
     this.resumeWhenReleased = service.held
     if (service.held) return
-    const parked = this.parked
-    this.parked = []
+    const parked = this.parked.take()
     // None of them is at rest before all have begun.
     service.inFlight += parked.length
     for (const { request } of parked) {
@@ -103,15 +98,20 @@ export class BlkEngine implements ChainServer, BlkRequestOwner, BlkRunOwner {
     if (this.resumeWhenReleased) this.clock.nextTurn(() => this.resume())
   }
 
+  /** The chains of a queue that are parked. */
+  setAside(lane: Lane): readonly DescriptorChain[] {
+    return this.parked.chains(lane)
+  }
+
   /** Forgets what is parked of a queue, or of every one. */
   drop(lane: Lane | undefined): void {
-    for (const { request } of this.unpark(lane)) this.release(request)
+    for (const { request } of this.parked.take(lane)) this.release(request)
     if (lane === undefined) this.resumeWhenReleased = false
   }
 
   /** Answers what is parked of a queue with the error that it met. */
   giveUp(lane: Lane): void {
-    for (const { request, error } of this.unpark(lane)) this.finish(request, blkStatusOf(error.code))
+    for (const { request, error } of this.parked.take(lane)) this.finish(request, blkStatusOf(error.code))
     this.service.answered(lane)
   }
 
@@ -143,12 +143,6 @@ export class BlkEngine implements ChainServer, BlkRequestOwner, BlkRunOwner {
     const { lane } = run.first
     this.breakUp(run, error)
     this.service.answered(lane)
-  }
-
-  private unpark(lane: Lane | undefined): Parked[] {
-    const out = this.parked.filter(({ request }) => lane === undefined || request.lane === lane)
-    this.parked = this.parked.filter((one) => !out.includes(one))
-    return out
   }
 
   /** A chain that cannot even carry a status goes back with length 0; the queue stays where it is until the reset. */
@@ -246,7 +240,7 @@ export class BlkEngine implements ChainServer, BlkRequestOwner, BlkRunOwner {
     applyErrorAction(root, kind, error, action)
     // A queue that is being stopped has no later: what fails now is answered.
     if (action === 'stop' && request.queue?.live === true && !request.lane.halted) {
-      this.parked.push({ request, error })
+      this.parked.add(request, error)
       return
     }
     request.filled = 0

@@ -2,6 +2,7 @@
 
 import type { Clock } from '../../../common/clock.js'
 import { BlockError } from '../../../common/error.js'
+import { MAX_LENGTH } from '../../../common/limits.js'
 import { BDRV_REQ_FUA } from '../../../common/request.js'
 import type { Trace } from '../../../common/trace.js'
 import type { Offset } from '../../../common/units.js'
@@ -17,7 +18,9 @@ import {
   VIRTIO_BLK_F_WRITE_ZEROES,
 } from '../../../protocols/virtio/features.js'
 import type { DeviceModel, ModelHost } from '../core/device-model.js'
+import { type ModelState, stateFlag, stateNumber } from '../core/device-state.js'
 import type { Lane } from '../core/lane.js'
+import type { DescriptorChain } from '../memory/descriptor-chain.js'
 import type { DeviceQueue } from '../queue/device-queue.js'
 import { BlkEngine } from './blk-engine.js'
 import type { BlkUnit } from './blk-execute.js'
@@ -134,6 +137,23 @@ export class BlkModel implements DeviceModel {
 
   giveUp(lane: Lane): void {
     this.engine.giveUp(lane)
+  }
+
+  setAside(lane: Lane): readonly DescriptorChain[] {
+    return this.engine.setAside(lane)
+  }
+
+  save(): ModelState {
+    return { writeback: this.writeback, capacity: this.unit.capacity }
+  }
+
+  /** A disk that has another length here is told of as a resize. */
+  load(state: ModelState): void {
+    const capacity = stateNumber(state, 'capacity', MAX_LENGTH)
+    const writeback = stateFlag(state, 'writeback')
+    // Where the driver cannot toggle it the cache is that of the backend, and the backend may be another one here.
+    if (this.host.agreed(VIRTIO_BLK_F_CONFIG_WCE)) this.setWriteback(writeback)
+    if (capacity !== this.unit.capacity) this.host.configChanged(true)
   }
 
   atRest(): void {

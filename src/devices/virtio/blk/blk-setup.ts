@@ -23,6 +23,7 @@ import {
   VIRTIO_F_VERSION_1,
 } from '../../../protocols/virtio/features.js'
 import { VIRTQ_MAX_SIZE } from '../../../protocols/virtio/split-ring.js'
+import { checkQueueSize } from '../core/check-queue-size.js'
 import { isRootWritable, lengthOfRoot } from './blk-backend.js'
 import type { BlkUnit } from './blk-execute.js'
 
@@ -76,8 +77,7 @@ export function checkPresentation(options: BlkPresentation): CheckedPresentation
     maxWriteZeroesSectors: options.maxWriteZeroesSectors ?? BDRV_REQUEST_MAX_SECTORS,
   }
   require(within(checked.queues, 1, 64), 'queues must be 1..64')
-  require(within(queueSize, 2, VIRTQ_MAX_SIZE) &&
-    isPower(queueSize), `queue size must be a power of two up to ${VIRTQ_MAX_SIZE}`)
+  checkQueueSize(queueSize, 'virtio-blk')
   require(within(checked.segMax, 1, VIRTQ_MAX_SIZE), 'segMax must be 1..32768')
   require(within(checked.sizeMax, 0, 0xffff_ffff), 'sizeMax must be a u32')
   require(within(logicalBlockSize, 512, 32768) &&

@@ -22,9 +22,9 @@ const FEATURES_OK_AND_ON = VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_
 
 /** Hears of every change, after it. */
 export interface ControlListener {
-  statusChanged(before: number, after: number): void
+  statusChanged(before: number, after: number, resetReason: string | undefined): void
   /** FEATURES_OK has been set. */
-  featuresAgreed(active: FeatureSet): void
+  featuresAgreed(offered: FeatureSet, active: FeatureSet): void
 }
 
 /** The part of a device that its driver starts it with. */
@@ -126,8 +126,9 @@ export class DeviceControl {
     const before = this.status
     if (after === before) return
     this.status = after
-    this.listener.statusChanged(before, after)
-    if ((after & ~before & VIRTIO_CONFIG_S_FEATURES_OK) !== 0) this.listener.featuresAgreed(this.active)
+    this.listener.statusChanged(before, after, this.resetReason)
+    const agreed = (after & ~before & VIRTIO_CONFIG_S_FEATURES_OK) !== 0
+    if (agreed) this.listener.featuresAgreed(this.offered, this.active)
   }
 
   /** A subset of what was offered, by a driver of version 1 (virtio 1.2, 2.2.2 and 6.2: a modern device alone). */

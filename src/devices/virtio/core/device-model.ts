@@ -4,6 +4,8 @@
 import type { Clock } from '../../../common/clock.js'
 import type { Trace } from '../../../common/trace.js'
 import type { FeatureSet } from '../../../protocols/virtio/features.js'
+import type { DescriptorChain } from '../memory/descriptor-chain.js'
+import type { ModelState } from './device-state.js'
 import type { Lane } from './lane.js'
 import type { ChainServer, QueueService } from './queue-service.js'
 
@@ -16,7 +18,7 @@ export interface ModelHost {
   configChanged(notify: boolean): void
 }
 
-/** A kind of device. All calls are synchronous. */
+/** A kind of device. All calls are synchronous; what a kind has no use for it leaves out. */
 export interface DeviceModel extends ChainServer {
   /** Virtio device ID (virtio 1.2, 5). */
   readonly deviceId: number
@@ -34,26 +36,34 @@ export interface DeviceModel extends ChainServer {
   attach(host: ModelHost): void
 
   /** The configuration space as it is now. */
-  config(): Uint8Array
+  config?(): Uint8Array
   /** A driver writes to it, at any offset. */
-  writeConfig(offset: number, data: Uint8Array): void
+  writeConfig?(offset: number, data: Uint8Array): void
 
   /** FEATURES_OK has been set. */
-  negotiated(): void
+  negotiated?(): void
   /** Back to the beginning. Nothing is in flight. */
-  reset(): void
+  reset?(): void
 
   /** A queue, or every one, has ended or is about to: what was set aside of it is forgotten. */
-  drop(lane: Lane | undefined): void
+  drop?(lane: Lane | undefined): void
   /** A queue is being stopped: what was set aside of it is answered with the error that it met. */
-  giveUp(lane: Lane): void
+  giveUp?(lane: Lane): void
+
+  /** The chains of a queue that were set aside. */
+  setAside?(lane: Lane): readonly DescriptorChain[]
+
+  /** What {@link load} needs of its own, as plain data. Nothing is in flight. */
+  save?(): ModelState
+  /** Called behind {@link negotiated}. Throws EINVAL for what this device cannot have saved. */
+  load?(state: ModelState): void
 
   /** Nothing is in flight and all has been delivered. */
-  atRest(): void
+  atRest?(): void
   /** Requests may begin again. */
-  released(): void
+  released?(): void
   /** Lets go of everything. Nothing is in flight and no call follows. */
-  close(): void
+  close?(): void
   /** A callback of the device's user failed. */
   reportFailure(error: unknown): void
 }

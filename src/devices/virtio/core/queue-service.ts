@@ -22,7 +22,7 @@ export interface ChainServer {
    */
   take(lane: Lane, queue: DeviceQueue): boolean
   /** Nothing more is taken for now: begins what was kept back to be joined with more. */
-  issue(lane: Lane): void
+  issue?(lane: Lane): void
 }
 
 /** What the service needs of its device. */
@@ -153,6 +153,7 @@ export class QueueService {
       this.deliver(lane, queue)
       // Not before the driver is ready either: a queue left half way would ask for no kicks, and none would ever come.
       if (fetchOnTurn && !lane.serving && this.mayFetch(lane, queue)) this.serve(lane, queue)
+      this.checkFault(queue)
     }
     this.rest(lane)
   }
@@ -176,7 +177,7 @@ export class QueueService {
     } finally {
       lane.serving = false
     }
-    if (queue.live && queue.fault !== undefined && this.host.running) this.host.broken(queue.fault)
+    this.checkFault(queue)
     // A driver that reset the device from its notification may have kicked the new queue, which found the lane busy.
     if (lane.queue !== undefined && lane.queue !== queue) this.schedule(lane, true)
     // A section, a stop or a reset that began meanwhile has seen requests that were not delivered yet.
@@ -192,12 +193,16 @@ export class QueueService {
       left--
       if (left % CLOCK_STEP === 0 && this.clock.now() >= deadline) left = 0
     }
-    server.issue(lane)
+    server.issue?.(lane)
     return left
   }
 
   private mayFetch(lane: Lane, queue: DeviceQueue): boolean {
     return this.holds === 0 && queue.live && !lane.halted && queue.fault === undefined && this.host.running
+  }
+
+  private checkFault(queue: DeviceQueue): void {
+    if (queue.live && queue.fault !== undefined && this.host.running) this.host.broken(queue.fault)
   }
 
   private suppress(lane: Lane, queue: DeviceQueue): void {
@@ -217,7 +222,7 @@ export class QueueService {
     const { queue } = lane
     if (queue === undefined || !this.mayFetch(lane, queue)) return false
     const found = this.allow(lane, queue)
-    if (queue.fault !== undefined) this.host.broken(queue.fault)
+    this.checkFault(queue)
     return found && !lane.onDemand
   }
 

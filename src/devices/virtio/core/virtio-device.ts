@@ -7,19 +7,23 @@
 import { BlockError } from '../../../common/error.js'
 import type { Completion } from '../../../io/node-io.js'
 import { VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_FEATURES_OK } from '../../../protocols/virtio/device-status.js'
-import { VIRTIO_F_RING_RESET } from '../../../protocols/virtio/features.js'
+import { VIRTIO_F_IN_ORDER, VIRTIO_F_RING_RESET } from '../../../protocols/virtio/features.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
 import { createDeviceQueue } from '../queue/create-queue.js'
 import type { QueueState } from '../queue/device-queue.js'
 import type { InflightTracker } from '../queue/inflight-tracker.js'
 import type { QueueConfig } from '../queue/queue-layout.js'
 import type { EarlierList } from '../queue/taken-heads.js'
+import { traceControl } from './control-trace.js'
 import { DeviceControl } from './device-control.js'
 import type { DeviceModel } from './device-model.js'
+import { parseDeviceState, type VirtioDeviceState } from './device-state.js'
+import { InterruptSource } from './interrupt-source.js'
 import type { Lane } from './lane.js'
 import { type GuestNotifier, type HostNotifier, VIRTIO_MSI_NO_VECTOR } from './notifiers.js'
 import { QueueService } from './queue-service.js'
 import { queueFeatures, type RingOffer, ringFeatures } from './ring-features.js'
+import { captureDevice, type DeviceParts, restoreDevice } from './save-device.js'
 import type { VirtioTransport } from './transport.js'
 
 /** What every device is made of. */
@@ -29,9 +33,7 @@ export interface VirtioDeviceOptions extends RingOffer {
   memory?: GuestMemory
 }
 
-/** Bits of the interrupt status, for transports without a vector a queue (virtio 1.2, 4.1.4.5 and 4.2.2). */
-export const VIRTIO_INTERRUPT_USED = 1
-export const VIRTIO_INTERRUPT_CONFIG = 2
+const NO_CONFIG = new Uint8Array(0)
 
 /** A device. */
 export class VirtioDevice implements VirtioTransport {
@@ -40,17 +42,14 @@ export class VirtioDevice implements VirtioTransport {
   readonly queueSizeMax: number
   /** Kicks for a queue that does not exist or does not run. */
   ignoredKicks = 0
-  /** Interrupt vector of configuration change notifications. */
-  configVector = VIRTIO_MSI_NO_VECTOR
 
   private readonly model: DeviceModel
-  private readonly notifier: GuestNotifier
+  private readonly interrupts: InterruptSource
   private readonly control: DeviceControl
   private readonly service: QueueService
   private memory: GuestMemory | undefined
   private space: Uint8Array
   private generation = 0
-  private interrupts = 0
   private paused = false
   private resetting: Promise<void> | undefined
   private finishReset: (() => void) | undefined
@@ -60,19 +59,19 @@ export class VirtioDevice implements VirtioTransport {
   /** For devices of this library, which bring their model. */
   protected constructor(model: DeviceModel, options: VirtioDeviceOptions) {
     this.model = model
-    this.notifier = options.notifier
+    this.interrupts = new InterruptSource(options.notifier, (error) => model.reportFailure(error))
     this.memory = options.memory
     this.deviceId = model.deviceId
     this.queueCount = model.queueCount
     this.queueSizeMax = model.queueSizeMax
-    this.control = this.createControl(options)
+    this.control = new DeviceControl(model.features | ringFeatures(options), traceControl(model))
     this.service = this.createService()
     model.attach({
       service: this.service,
       agreed: (bit) => this.control.agreed(bit),
       configChanged: (notify) => this.configChanged(notify),
     })
-    this.space = model.config()
+    this.space = model.config?.() ?? NO_CONFIG
   }
 
   /** 32 bits of what the device offers. */
@@ -100,7 +99,7 @@ export class VirtioDevice implements VirtioTransport {
     if (value === 0) this.beginReset()
     if (value === 0 || !this.usable) return
     const added = this.control.setStatus(value)
-    if ((added & VIRTIO_CONFIG_S_FEATURES_OK) !== 0) this.model.negotiated()
+    if ((added & VIRTIO_CONFIG_S_FEATURES_OK) !== 0) this.model.negotiated?.()
     if ((added & VIRTIO_CONFIG_S_DRIVER_OK) === 0) return
     for (const lane of this.service.lanes) this.service.started(lane)
   }
@@ -127,7 +126,7 @@ export class VirtioDevice implements VirtioTransport {
 
   /** What a driver may write depends on the device and on what was agreed; the rest is ignored. */
   writeConfig(offset: number, data: Uint8Array): void {
-    if (this.usable) this.model.writeConfig(offset, data)
+    if (this.usable) this.model.writeConfig?.(offset, data)
   }
 
   /** Replaces guest memory. Throws EBUSY while a queue runs or requests of an earlier life are in flight. */
@@ -179,7 +178,7 @@ export class VirtioDevice implements VirtioTransport {
    */
   async stopQueue(index: number): Promise<QueueState> {
     const lane = this.runningLane(index, 'stop-queue')
-    this.model.giveUp(lane)
+    this.model.giveUp?.(lane)
     return this.service.stop(lane)
   }
 
@@ -193,7 +192,7 @@ export class VirtioDevice implements VirtioTransport {
       throw this.refuse('EINVAL', 'resetting single queues was not agreed', 'reset-queue')
     }
     const lane = this.runningLane(index, 'reset-queue')
-    this.model.drop(lane)
+    this.model.drop?.(lane)
     await this.service.stop(lane)
   }
 
@@ -223,11 +222,14 @@ export class VirtioDevice implements VirtioTransport {
     if (lane !== undefined) lane.vector = vector
   }
 
-  /** Causes of interrupts since they were last taken; taking clears them. */
+  /** Sets the interrupt vector of configuration change notifications. It goes back to none with the next reset. */
+  setConfigVector(vector: number): void {
+    this.interrupts.configVector = vector
+  }
+
+  /** The interrupt status, for transports without vectors; taking clears it. */
   takeInterruptStatus(): number {
-    const status = this.interrupts
-    this.interrupts = 0
-    return status
+    return this.interrupts.takeStatus()
   }
 
   /** Connects a queue that exists to a wire its driver's notifications come by, or takes it off. */
@@ -246,7 +248,7 @@ export class VirtioDevice implements VirtioTransport {
   async pause(): Promise<void> {
     if (!this.paused) this.service.hold()
     this.paused = true
-    if (this.service.busy) await new Promise<void>((resolve) => this.whenAtRest.push(resolve))
+    await this.rest()
   }
 
   /** Fetches again. */
@@ -254,6 +256,36 @@ export class VirtioDevice implements VirtioTransport {
     if (!this.paused) return
     this.paused = false
     this.service.release()
+  }
+
+  /**
+   * Pauses the device and says where it stands, as plain data: nothing is in flight, and what the `stop` policy has set aside
+   * goes along. The device stays paused: another one goes on from there, or {@link unpause} takes it back.
+   */
+  async save(): Promise<VirtioDeviceState> {
+    await this.pause()
+    // In order, what completed behind a request that is set aside waits for it: it cannot stay behind.
+    if (this.control.agreed(VIRTIO_F_IN_ORDER)) for (const lane of this.service.lanes) this.model.giveUp?.(lane)
+    await this.rest()
+    return captureDevice(this.parts())
+  }
+
+  /**
+   * Goes on where another device stood, in the same guest memory. For a device that has not been started. It stays paused
+   * until {@link unpause}; what had been set aside is served first then. Throws EINVAL for what no device like this can have
+   * saved, features that it cannot offer among it, and is in its beginning after that.
+   */
+  load(state: VirtioDeviceState): void {
+    const { control, service } = this
+    if (control.status !== 0 || !this.usable) throw this.refuse('EBUSY', 'the device has been started', 'load')
+    if (!this.paused) service.hold()
+    this.paused = true
+    try {
+      restoreDevice(this.parts(), parseDeviceState(state, this.queueCount), this)
+    } catch (error) {
+      this.beginReset()
+      throw error
+    }
   }
 
   /** Resets the device: done when nothing of its old life is in flight. */
@@ -272,7 +304,16 @@ export class VirtioDevice implements VirtioTransport {
     await this.reset()
     for (const lane of this.service.lanes) lane.notifier = undefined
     this.memory = undefined
-    this.model.close()
+    this.model.close?.()
+  }
+
+  private parts(): DeviceParts {
+    const { model, control, service, interrupts } = this
+    return { model, control, service, interrupts }
+  }
+
+  private async rest(): Promise<void> {
+    if (this.service.busy) await new Promise<void>((resolve) => this.whenAtRest.push(resolve))
   }
 
   private get usable(): boolean {
@@ -289,7 +330,7 @@ export class VirtioDevice implements VirtioTransport {
   private beginReset(): void {
     if (this.resetting !== undefined) return
     this.service.detach()
-    this.model.drop(undefined)
+    this.model.drop?.(undefined)
     if (this.service.inFlight === 0) {
       this.initialise()
       return
@@ -300,11 +341,10 @@ export class VirtioDevice implements VirtioTransport {
   }
 
   private initialise(): void {
-    this.configVector = VIRTIO_MSI_NO_VECTOR
-    this.interrupts = 0
+    this.interrupts.reset()
     for (const lane of this.service.lanes) lane.vector = VIRTIO_MSI_NO_VECTOR
     this.control.reset()
-    this.model.reset()
+    this.model.reset?.()
   }
 
   private atRest(): void {
@@ -316,44 +356,13 @@ export class VirtioDevice implements VirtioTransport {
       finish?.()
     }
     for (const wake of this.whenAtRest.splice(0)) wake()
-    this.model.atRest()
+    this.model.atRest?.()
   }
 
   private configChanged(notify: boolean): void {
-    this.space = this.model.config()
+    this.space = this.model.config?.() ?? NO_CONFIG
     this.generation = (this.generation + 1) >>> 0
-    if (notify && (this.control.status & VIRTIO_CONFIG_S_DRIVER_OK) !== 0) this.notifyConfig()
-  }
-
-  /** A queue left half way would ask for no more kicks and keep a drain waiting: the fault stays with whose it is. */
-  private notifyQueue(lane: Lane): void {
-    this.interrupts |= VIRTIO_INTERRUPT_USED
-    try {
-      this.notifier.notifyQueue(lane.index, lane.vector)
-    } catch (error) {
-      this.model.reportFailure(error)
-    }
-  }
-
-  private notifyConfig(): void {
-    this.interrupts |= VIRTIO_INTERRUPT_CONFIG
-    try {
-      this.notifier.notifyConfig?.(this.configVector)
-    } catch (error) {
-      this.model.reportFailure(error)
-    }
-  }
-
-  private createControl(options: VirtioDeviceOptions): DeviceControl {
-    const { name, trace, features } = this.model
-    const offered = features | ringFeatures(options)
-    return new DeviceControl(offered, {
-      statusChanged: (before, after) => {
-        const reason = this.control.resetReason
-        trace?.emit('virtio-status', { device: name, before, after, ...(reason === undefined ? {} : { reason }) })
-      },
-      featuresAgreed: (active) => trace?.emit('virtio-features', { device: name, offered, active }),
-    })
+    if (notify && (this.control.status & VIRTIO_CONFIG_S_DRIVER_OK) !== 0) this.interrupts.config()
   }
 
   private createService(): QueueService {
@@ -362,13 +371,13 @@ export class VirtioDevice implements VirtioTransport {
       get running() {
         return control.running
       },
-      notifyQueue: (lane) => this.notifyQueue(lane),
+      notifyQueue: (lane) => this.interrupts.queue(lane),
       broken: (reason) => {
         // Virtio 1.2, 2.1.2: a driver that is up has to be told.
-        if (control.needReset(reason)) this.notifyConfig()
+        if (control.needReset(reason)) this.interrupts.config()
       },
       atRest: () => this.atRest(),
-      released: () => model.released(),
+      released: () => model.released?.(),
     })
   }
 

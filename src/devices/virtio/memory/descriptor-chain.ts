@@ -2,6 +2,8 @@
 // nothing here looks at the descriptor table again. A chain is reused; it is good from fetch until its head is returned.
 
 import { type Bytes, IoVector } from '../../../common/io-vector.js'
+import { highHalf, lowHalf } from '../../../common/units.js'
+import { VIRTQ_DESC_F_WRITE } from '../../../protocols/virtio/split-ring.js'
 import { type GuestRegion, type PieceSink, viewOf } from './guest-memory.js'
 
 /** Readable segments first, then writable ones (virtio 1.2, 2.7.4.2); no segment is empty. */
@@ -119,6 +121,19 @@ export class DescriptorChain implements PieceSink {
     const last = this.segments - 1
     const region = this.regions[last] as GuestRegion
     region.bytes[(this.starts[last] as number) + (this.lengths[last] as number) - 1] = value
+  }
+
+  /** Its buffers as descriptors of four words each: address, length, flags; one for each segment. */
+  descriptors(): Uint32Array {
+    const words = new Uint32Array(4 * this.segments)
+    for (let i = 0; i < this.segments; i++) {
+      const address = (this.regions[i] as GuestRegion).base + (this.starts[i] as number)
+      words[4 * i] = lowHalf(address)
+      words[4 * i + 1] = highHalf(address)
+      words[4 * i + 2] = this.lengths[i] as number
+      words[4 * i + 3] = i < this.readableSegments ? 0 : VIRTQ_DESC_F_WRITE << 16
+    }
+    return words
   }
 
   private count(first: number, skip: number, bytes: number): number {

@@ -88,6 +88,9 @@ export interface DeviceQueue {
    */
   refetch(heads: readonly number[], lists?: readonly EarlierList[]): number
 
+  /** Entries of the ring that a head in flight occupies: more than one in a packed ring only. */
+  slotsOf(head: number): number
+
   /** Where the queue stands, all that was pushed being published. Heads still in flight are for {@link refetch}. */
   save(): QueueState
 

@@ -57,7 +57,7 @@ export class PackedDeviceQueue implements DeviceQueue {
   /** The descriptors of the chain that is being fetched, for the tracker. */
   private readonly read: Uint32Array | undefined
   /** How many slots of the ring each head occupies, and how many are occupied by none. */
-  private readonly slotsOf: Uint16Array
+  private readonly slots: Uint16Array
   private free: number
   /** Next slot to take, and the driver's wrap counter there. */
   private nextAvail: number
@@ -93,7 +93,7 @@ export class PackedDeviceQueue implements DeviceQueue {
     this.indirect = features.indirect ? new IndirectTable(parts.size) : undefined
     this.tracker = tracker
     this.read = tracker === undefined ? undefined : new Uint32Array(4 * parts.size)
-    this.slotsOf = new Uint16Array(parts.size)
+    this.slots = new Uint16Array(parts.size)
     this.free = parts.size - entriesTaken(state, parts.size, true)
     this.nextAvail = state.availIndex
     this.availWrap = state.availWrap
@@ -115,7 +115,7 @@ export class PackedDeviceQueue implements DeviceQueue {
     if (reason !== undefined) return this.fail(reason)
     const head = this.walkedId
     chain.head = head
-    this.slotsOf[head] = this.walked
+    this.slots[head] = this.walked
     this.free -= this.walked
     this.nextAvail += this.walked
     if (this.nextAvail >= this.size) {
@@ -192,10 +192,14 @@ export class PackedDeviceQueue implements DeviceQueue {
       const list = lists[i]
       if (list === undefined || !isList(list, this.size)) continue
       if (!this.heads.addEarlier(head, list)) continue
-      this.slotsOf[head] = list.slots
+      this.slots[head] = list.slots
       taken++
     }
     return taken
+  }
+
+  slotsOf(head: number): number {
+    return this.slots[head] as number
   }
 
   save(): QueueState {
@@ -222,7 +226,7 @@ export class PackedDeviceQueue implements DeviceQueue {
   private leave(head: number): number {
     this.heads.release(head)
     this.tracker?.returning(head)
-    const slots = this.slotsOf[head] as number
+    const slots = this.slots[head] as number
     this.free += slots
     return slots
   }

@@ -165,6 +165,10 @@ export class SplitDeviceQueue implements DeviceQueue {
     return taken
   }
 
+  slotsOf(_head: number): number {
+    return 1
+  }
+
   save(): QueueState {
     assert(this.nextUsed === this.shownUsed, 'what was pushed has to be published before the queue is saved')
     return { availIndex: this.nextAvail, availWrap: false, usedIndex: this.nextUsed, usedWrap: false }

@@ -1,0 +1,43 @@
+// Requests that the `stop` policy has set aside: they have failed, their heads are still the device's, and they count
+// nowhere until somebody resumes them, stops their queue, or resets it.
+
+import type { BlockError } from '../../../common/error.js'
+import type { DescriptorChain } from '../memory/descriptor-chain.js'
+import type { Lane } from './lane.js'
+
+/** What can be set aside. */
+export interface LaneRequest {
+  readonly lane: Lane
+  readonly chain: DescriptorChain
+}
+
+/** A request, and the error that it met. */
+export interface SetAside<R extends LaneRequest> {
+  readonly request: R
+  readonly error: BlockError
+}
+
+/** The requests of one device, in the order in which they failed. */
+export class SetAsideList<R extends LaneRequest> {
+  private entries: SetAside<R>[] = []
+
+  get size(): number {
+    return this.entries.length
+  }
+
+  add(request: R, error: BlockError): void {
+    this.entries.push({ request, error })
+  }
+
+  /** Removes those of a lane, or all of them. */
+  take(lane?: Lane): SetAside<R>[] {
+    const taken = this.entries.filter(({ request }) => lane === undefined || request.lane === lane)
+    this.entries = lane === undefined ? [] : this.entries.filter(({ request }) => request.lane !== lane)
+    return taken
+  }
+
+  /** The chains of a lane. */
+  chains(lane: Lane): DescriptorChain[] {
+    return this.entries.filter(({ request }) => request.lane === lane).map(({ request }) => request.chain)
+  }
+}
