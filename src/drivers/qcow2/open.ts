@@ -124,6 +124,7 @@ export async function openImage(context: OpenContext, options: Qcow2OptionValues
     bitmaps: [],
     freed: new FreedClusters(),
     decompressed: new DecompressedClusters(),
+    windows: [],
     metadata: new MetadataMap(layout.clusterSize),
     compressor: compressorOf(context, header),
     cipher: encryption?.cipher,

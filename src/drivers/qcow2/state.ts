@@ -18,6 +18,7 @@ import type { Snapshot } from './format/snapshot-table.js'
 import type { Table64 } from './format/table.js'
 import type { MetadataCache } from './metadata/metadata-cache.js'
 import type { MetadataMap } from './metadata/overlap.js'
+import type { TableWindow } from './metadata/table-window.js'
 import type { Qcow2Settings } from './options.js'
 import type { AllocationsInFlight } from './refcounts/allocations.js'
 import type { FreedClusters } from './refcounts/freed-clusters.js'
@@ -46,6 +47,8 @@ export interface Qcow2State {
   refcountTable: Table64
   l2Cache: MetadataCache
   refcountCache: MetadataCache
+  /** Windows on L2 tables that no scan uses at present. */
+  readonly windows: TableWindow[]
   /** The next cleaning of the caches. */
   cleaning: Timer | undefined
 

@@ -19,8 +19,13 @@ import {
 } from '../format/l2-entry.js'
 import { type GuestOffset, guest } from '../format/layout.js'
 import { findRun, type GuestRun, lookupRun, newRun, sliceAt } from '../metadata/l2-map.js'
+import { TableWindow } from '../metadata/table-window.js'
 import type { Qcow2State } from '../state.js'
 import { invalidEntry } from './read.js'
+
+/** Slices of the first look beyond the cache, and by how much further each next look goes. */
+const FIRST_WINDOW = 4
+const WINDOW_GROWTH = 4
 
 /** What stands at `offset`, for up to `bytes` bytes, in one run as long as it goes. EIO for damaged metadata. */
 export function statusOf(state: Qcow2State, offset: GuestOffset, bytes: number): MaybePromise<StatusExtent> {
@@ -38,16 +43,52 @@ function isWhole(state: Qcow2State, offset: GuestOffset, bytes: number, run: Gue
   return next === undefined || state.l2Cache.peek(next.offset) !== undefined
 }
 
+/** The first slice that is missing is loaded into the cache; where the run goes on, those behind it are only looked at. */
 async function findStatus(state: Qcow2State, offset: GuestOffset, bytes: number, run: GuestRun): Promise<StatusExtent> {
   await findRun(state, offset, bytes, run)
+  let beside: TableWindow | undefined
+  let slices = FIRST_WINDOW
   const next = newRun()
   while (!isWhole(state, offset, bytes, run)) {
-    await findRun(state, guest(offset + run.bytes), bytes - run.bytes, next)
+    const at = guest(offset + run.bytes)
+    const left = bytes - run.bytes
+    beside ??= takeWindow(state)
+    if (!(await showTable(state, at, left, beside, slices)) || !lookupRun(state, at, left, next, false, beside))
+      await findRun(state, at, left, next)
+    slices *= WINDOW_GROWTH
     const follows = !hasHostCluster(run.kind) || next.host === run.host + run.bytes
     if (next.kind !== run.kind || !follows || run.kind === COMPRESSED || run.kind === INVALID) break
     run.bytes += next.bytes
   }
+  if (beside !== undefined) state.windows.push(beside)
   return extentOf(state, offset, run)
+}
+
+/** Shows what follows `offset`, up to `most` slices of one table; false where it cannot be read, or is not worth while. */
+async function showTable(
+  state: Qcow2State,
+  offset: GuestOffset,
+  bytes: number,
+  beside: TableWindow,
+  most: number,
+): Promise<boolean> {
+  const { l2SliceBytes } = state.settings
+  const slice = sliceAt(state, offset)
+  if (slice === undefined) return false
+  const wanted = Math.ceil((slice.index + Math.ceil(bytes / state.layout.clusterSize)) / slice.entries)
+  const count = Math.min(most, wanted, slice.left, TableWindow.slices(l2SliceBytes))
+  if (count < 2) return false
+  try {
+    await beside.load(state.file, slice.offset, count * l2SliceBytes)
+    return true
+  } catch {
+    // The slice that is needed may be a good one: it is read for itself.
+    return false
+  }
+}
+
+function takeWindow(state: Qcow2State): TableWindow {
+  return state.windows.pop() ?? new TableWindow()
 }
 
 function extentOf(state: Qcow2State, offset: GuestOffset, run: GuestRun): StatusExtent {

@@ -60,10 +60,11 @@ export interface Layout {
 
 /** The layout of an image; the arguments have been checked. */
 export function createLayout(clusterBits: number, refcountOrder: number, extendedL2: boolean): Layout {
-  const clusterSize = 2 ** clusterBits
+  // By shifts: a power is a floating-point number to the engine, and so is all that is computed from it.
+  const clusterSize = 1 << clusterBits
   const l2EntryBytes = extendedL2 ? 2 * ENTRY_BYTES : ENTRY_BYTES
   const l2Entries = clusterSize / l2EntryBytes
-  const refcountBits = 2 ** refcountOrder
+  const refcountBits = 1 << refcountOrder
   const refcountBlockEntries = (clusterSize * 8) / refcountBits
   return {
     clusterBits,

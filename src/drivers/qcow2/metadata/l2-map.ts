@@ -15,6 +15,7 @@ import {
 import { type GuestOffset, guest, type HostOffset, host, isClusterAligned } from '../format/layout.js'
 import { COPIED_HIGH, entryOffset } from '../format/table.js'
 import { hasDataFile, type Qcow2State } from '../state.js'
+import type { TableWindow } from './table-window.js'
 
 /** A run of guest bytes of one kind. Reused by its owner from look-up to look-up. */
 export interface GuestRun {
@@ -37,13 +38,21 @@ export function newRun(): GuestRun {
 /**
  * Fills `run` with what begins at `offset`, up to `most` bytes. False where its L2 table is not in memory
  * ({@link findRun} loads it). With `apart`, clusters that may be written in place and those that may not are different runs.
+ * What the cache does not have is looked for in `beside`.
  */
-export function lookupRun(state: Qcow2State, offset: GuestOffset, most: number, run: GuestRun, apart = false): boolean {
+export function lookupRun(
+  state: Qcow2State,
+  offset: GuestOffset,
+  most: number,
+  run: GuestRun,
+  apart = false,
+  beside?: TableWindow,
+): boolean {
   run.bytes = 0
   for (;;) {
     const at = guest(offset + run.bytes)
     const before = run.bytes
-    const found = extendRun(state, at, most, run, apart)
+    const found = extendRun(state, at, most, run, apart, beside)
     if (found === 'missing') return run.bytes > 0
     if (found === 'ended' || run.bytes >= most || run.bytes === before) break
   }
@@ -58,6 +67,7 @@ function extendRun(
   most: number,
   run: GuestRun,
   apart: boolean,
+  beside: TableWindow | undefined,
 ): 'open' | 'ended' | 'missing' {
   const { layout, l1, settings } = state
   const { l2Coverage, clusterSize, l2EntryBytes } = layout
@@ -77,10 +87,11 @@ function extendRun(
   const sliceOffset = host(table + (entryIndex - inSlice) * l2EntryBytes)
   if (Number.isNaN(table) || !isClusterAligned(layout, table)) return invalidRun(run, l1.high(l1Index), l1.low(l1Index))
   const entry = state.l2Cache.peek(sliceOffset)
-  if (entry === undefined) return 'missing'
+  const view = entry === undefined ? beside?.viewOf(sliceOffset, settings.l2SliceBytes) : entry.table.view
+  if (view === undefined) return 'missing'
   return layout.extendedL2
-    ? scanExtended(state, entry.table.view, inSlice, sliceEntries, offset, most, run, apart)
-    : scanStandard(state, entry.table.view, inSlice, sliceEntries, offset, most, run, apart)
+    ? scanExtended(state, view, inSlice, sliceEntries, offset, most, run, apart)
+    : scanStandard(state, view, inSlice, sliceEntries, offset, most, run, apart)
 }
 
 function invalidRun(run: GuestRun, high: number, low: number): 'ended' {
@@ -116,7 +127,8 @@ function scanStandard(
     if (!joinRun(state, run, kind, high, low, inCluster, bytes, offset, apart)) return 'ended'
     inCluster = 0
     if (run.kind === COMPRESSED || run.kind === INVALID) return 'ended'
-    const alike = countAlike(view, index, end, hasHostCluster(kind) ? clusterSize : 0, most - run.bytes, clusterSize)
+    const left = Math.ceil((most - run.bytes) / clusterSize)
+    const alike = countAlike(view, index, end, hasHostCluster(kind) ? clusterSize : 0, left)
     run.bytes += alike * clusterSize
     index += alike
   }
@@ -125,29 +137,22 @@ function scanStandard(
 
 /**
  * How many entries behind `index` only go on with what it says, each `step` bytes further in the file. Long runs are counted
- * here, so the halves are compared as they are, as 32-bit integers.
+ * here, so the arithmetic of the loop is that of 32-bit integers, whatever the arguments came from.
  */
-function countAlike(
-  view: DataView,
-  index: number,
-  end: number,
-  step: number,
-  most: number,
-  clusterSize: number,
-): number {
-  const from = index * 8
+function countAlike(view: DataView, index: number, end: number, step: number, most: number): number {
+  const from = index << 3
+  const further = step | 0
   const high = view.getInt32(from)
-  const first = view.getInt32(from + 4)
+  let low = view.getInt32(from + 4)
   // A carry into the upper half ends the count, not the run.
-  const beforeCarry = step === 0 ? end : index + Math.ceil((2 ** 32 - (first >>> 0)) / step)
-  const stop = Math.min(end, beforeCarry, index + 1 + Math.ceil(most / clusterSize)) * 8
-  let low = (first + step) | 0
+  const beforeCarry = step === 0 ? end : index + Math.ceil((2 ** 32 - (low >>> 0)) / step)
+  const stop = Math.min(end, beforeCarry, index + 1 + most) << 3
   let at = from + 8
-  while (at < stop && view.getInt32(at + 4) === low && view.getInt32(at) === high) {
-    low = (low + step) | 0
-    at += 8
+  for (; at < stop; at += 8) {
+    low = (low + further) | 0
+    if (view.getInt32(at + 4) !== low || view.getInt32(at) !== high) break
   }
-  return (at - from) / 8 - 1
+  return ((at - from) >> 3) - 1
 }
 
 function scanExtended(
@@ -240,11 +245,18 @@ export async function findRun(
   }
 }
 
-/** Where the slice that maps `offset` stands, and which entry of it does; undefined where there is no L2 table. */
-export function sliceAt(
-  state: Qcow2State,
-  offset: GuestOffset,
-): { offset: HostOffset; index: number; entries: number } | undefined {
+/** The slice of an L2 table that maps a guest offset. */
+export interface SlicePlace {
+  offset: HostOffset
+  /** Of its entries, the one that maps the offset. */
+  index: number
+  entries: number
+  /** Slices from this one to the end of its table. */
+  left: number
+}
+
+/** Where the slice that maps `offset` stands; undefined where there is no L2 table. */
+export function sliceAt(state: Qcow2State, offset: GuestOffset): SlicePlace | undefined {
   const { layout, l1, settings } = state
   const l1Index = Math.floor(offset / layout.l2Coverage)
   const table = l1Index < l1.length ? l1.offset(l1Index) : 0
@@ -252,5 +264,6 @@ export function sliceAt(
   const entries = settings.l2SliceBytes / layout.l2EntryBytes
   const index = Math.floor((offset - l1Index * layout.l2Coverage) / layout.clusterSize)
   const inSlice = index % entries
-  return { offset: host(table + (index - inSlice) * layout.l2EntryBytes), index: inSlice, entries }
+  const left = (layout.l2Entries - (index - inSlice)) / entries
+  return { offset: host(table + (index - inSlice) * layout.l2EntryBytes), index: inSlice, entries, left }
 }

@@ -7,9 +7,9 @@ import { COPIED_HIGH, entryOffset } from '../format/table.js'
 import { allocateClusters, freeClusters } from '../refcounts/allocator.js'
 import { imageError, type Qcow2State } from '../state.js'
 import { barrier } from './barrier.js'
+import type { CacheEntry } from './cache-entries.js'
 import { markCorrupt } from './corruption.js'
 import { sliceAt } from './l2-map.js'
-import type { CacheEntry } from './metadata-cache.js'
 import { refuseOverlap } from './overlap.js'
 
 /** A slice of an L2 table that is held in the cache, and the place of a guest cluster in it. */

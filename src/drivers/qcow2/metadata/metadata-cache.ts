@@ -10,22 +10,7 @@ import { read } from '../../../io/read.js'
 import { settleAll } from '../../../io/settle-all.js'
 import { write } from '../../../io/write.js'
 import type { HostOffset } from '../format/layout.js'
-import { Table64 } from '../format/table.js'
-
-/** A table in memory. Its bytes may be read while it is held, and changed by whoever calls `markDirty` in the same step. */
-export interface CacheEntry {
-  readonly offset: HostOffset
-  readonly table: Table64
-  dirty: boolean
-  /** Holders; a held entry is not evicted. */
-  pins: number
-  /** The number of the last cleaning at its last use. */
-  used: number
-  /** The write under way; never rejects. */
-  writing: Promise<void> | undefined
-  older: CacheEntry | undefined
-  newer: CacheEntry | undefined
-}
+import { type CacheEntry, createEntry, EntryList, isIdle } from './cache-entries.js'
 
 /** What a cache asks of its image. */
 export interface CacheHost {
@@ -56,8 +41,7 @@ export class MetadataCache {
   readonly #host: CacheHost
   readonly #entries = new Map<number, CacheEntry>()
   readonly #loads = new Map<number, Load>()
-  #oldest: CacheEntry | undefined
-  #newest: CacheEntry | undefined
+  readonly #byUse = new EntryList()
   #dependency: Dependency | undefined
   #satisfying: Promise<void> | undefined
   #cleaning = 0
@@ -108,7 +92,11 @@ export class MetadataCache {
     let entry = this.#entries.get(offset)
     if (entry === undefined) {
       await this.#makeRoom()
-      entry = this.#entries.get(offset) ?? this.#insert(offset, new Uint8Array(this.entryBytes))
+      entry = this.#entries.get(offset)
+    }
+    if (entry === undefined) {
+      entry = createEntry(offset, new Uint8Array(this.entryBytes), this.#cleaning)
+      this.#link(entry)
     }
     entry.table.bytes.fill(0)
     entry.pins++
@@ -153,7 +141,7 @@ export class MetadataCache {
   /** Writes every changed table, in the order that was declared. What is written is not durable yet. */
   async flush(): Promise<void> {
     const dirty: CacheEntry[] = []
-    for (let entry = this.#oldest; entry !== undefined; entry = entry.newer) {
+    for (let entry = this.#byUse.oldest; entry !== undefined; entry = entry.newer) {
       if (entry.dirty || entry.writing !== undefined) dirty.push(entry)
     }
     dirty.sort((a, b) => a.offset - b.offset)
@@ -176,8 +164,7 @@ export class MetadataCache {
   invalidate(): void {
     for (const load of this.#loads.values()) load.stale = true
     this.#entries.clear()
-    this.#oldest = undefined
-    this.#newest = undefined
+    this.#byUse.clear()
     this.#dependency = undefined
     this.#dirty = 0
   }
@@ -185,7 +172,7 @@ export class MetadataCache {
   /** Drops what was not used since the last call and can be dropped without a write. */
   dropUnused(): void {
     this.#cleaning++
-    for (let entry = this.#oldest; entry !== undefined; ) {
+    for (let entry = this.#byUse.oldest; entry !== undefined; ) {
       const { newer } = entry
       if (entry.used < this.#cleaning - 1 && isIdle(entry)) this.#remove(entry)
       entry = newer
@@ -238,43 +225,19 @@ export class MetadataCache {
     return createEntry(offset, bytes, this.#cleaning)
   }
 
-  #insert(offset: HostOffset, bytes: Uint8Array): CacheEntry {
-    const entry = createEntry(offset, bytes, this.#cleaning)
-    this.#link(entry)
-    return entry
-  }
-
   #link(entry: CacheEntry): void {
     this.#entries.set(entry.offset, entry)
-    entry.older = this.#newest
-    if (this.#newest !== undefined) this.#newest.newer = entry
-    else this.#oldest = entry
-    this.#newest = entry
-  }
-
-  #unlink(entry: CacheEntry): void {
-    const { older, newer } = entry
-    if (older !== undefined) older.newer = newer
-    else this.#oldest = newer
-    if (newer !== undefined) newer.older = older
-    else this.#newest = older
-    entry.older = undefined
-    entry.newer = undefined
+    this.#byUse.append(entry)
   }
 
   #remove(entry: CacheEntry): void {
     this.#entries.delete(entry.offset)
-    this.#unlink(entry)
+    this.#byUse.remove(entry)
   }
 
   #touch(entry: CacheEntry): void {
     entry.used = this.#cleaning
-    if (entry === this.#newest) return
-    this.#unlink(entry)
-    entry.older = this.#newest
-    if (this.#newest !== undefined) this.#newest.newer = entry
-    else this.#oldest = entry
-    this.#newest = entry
+    this.#byUse.touch(entry)
   }
 
   /** Evicts until one more table fits. */
@@ -295,7 +258,7 @@ export class MetadataCache {
   #oldestIdle(): CacheEntry | undefined {
     // The oldest few decide: behind them, dirty ones are better written out.
     let looked = 0
-    for (let entry = this.#oldest; entry !== undefined; entry = entry.newer) {
+    for (let entry = this.#byUse.oldest; entry !== undefined; entry = entry.newer) {
       if (isIdle(entry)) return entry
       if (entry.pins === 0 && ++looked > this.capacity / EVICTION_BATCH_SHARE) return undefined
     }
@@ -305,7 +268,7 @@ export class MetadataCache {
   #oldestDirty(): CacheEntry[] {
     const batch = Math.max(1, Math.floor(this.capacity / EVICTION_BATCH_SHARE))
     const found: CacheEntry[] = []
-    for (let entry = this.#oldest; entry !== undefined && found.length < batch; entry = entry.newer) {
+    for (let entry = this.#byUse.oldest; entry !== undefined && found.length < batch; entry = entry.newer) {
       if (entry.pins === 0) found.push(entry)
     }
     return found
@@ -371,21 +334,4 @@ export class MetadataCache {
       finish()
     }
   }
-}
-
-function createEntry(offset: HostOffset, bytes: Uint8Array, used: number): CacheEntry {
-  return {
-    offset,
-    table: new Table64(bytes),
-    dirty: false,
-    pins: 0,
-    used,
-    writing: undefined,
-    older: undefined,
-    newer: undefined,
-  }
-}
-
-function isIdle(entry: CacheEntry): boolean {
-  return entry.pins === 0 && !entry.dirty && entry.writing === undefined
 }
