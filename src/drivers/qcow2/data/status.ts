@@ -37,10 +37,11 @@ export function statusOf(state: Qcow2State, offset: GuestOffset, bytes: number):
 }
 
 /** Whether a run ended because something else follows, not because a table is not in memory. */
-function isWhole(state: Qcow2State, offset: GuestOffset, bytes: number, run: GuestRun): boolean {
+function isWhole(state: Qcow2State, offset: GuestOffset, bytes: number, run: GuestRun, beside?: TableWindow): boolean {
   if (run.bytes >= bytes) return true
   const next = sliceAt(state, guest(offset + run.bytes))
-  return next === undefined || state.l2Cache.peek(next.offset) !== undefined
+  if (next === undefined || state.l2Cache.peek(next.offset) !== undefined) return true
+  return beside?.viewOf(next.offset, state.settings.l2SliceBytes) !== undefined
 }
 
 /** The first slice that is missing is loaded into the cache; where the run goes on, those behind it are only looked at. */
@@ -49,7 +50,7 @@ async function findStatus(state: Qcow2State, offset: GuestOffset, bytes: number,
   let beside: TableWindow | undefined
   let slices = FIRST_WINDOW
   const next = newRun()
-  while (!isWhole(state, offset, bytes, run)) {
+  while (!isWhole(state, offset, bytes, run, beside)) {
     const at = guest(offset + run.bytes)
     const left = bytes - run.bytes
     beside ??= takeWindow(state)
