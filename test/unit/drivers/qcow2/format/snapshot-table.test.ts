@@ -10,6 +10,7 @@ import {
   type Snapshot,
   snapshotEntryBytes,
 } from '../../../../../src/drivers/qcow2/format/snapshot-table.js'
+import { bytesOf, hexOf, joined } from '../../../../support/hex.js'
 
 function snapshot(change: Partial<Snapshot> = {}): Snapshot {
   const { id = '1', name = 'one' } = change
@@ -193,5 +194,56 @@ describe('the snapshot table', () => {
     expect(await read(endless, 4, true)).toMatchObject({ entries: [], dropped: 4 })
     const many = await read(new Uint8Array(0), MAX_SNAPSHOTS + 5, true)
     expect([many.entries.length, many.dropped]).toEqual([MAX_SNAPSHOTS, 5])
+  })
+})
+
+describe('a table of bytes', () => {
+  const ENTRY = bytesOf(
+    '00 00 00 01 00 05 00 00', // l1_table_offset, beyond 4 GiB
+    '00 00 00 07', // l1_size
+    '00 02', // id_str_size
+    '00 04', // name_size
+    '65 53 f1 00', // seconds
+    '00 0f 42 40', // nanoseconds
+    '00 00 00 02 54 0b e4 00', // vm_clock: 10 s
+    '00 00 10 00', // vm_state_size in 32 bits
+    '00 00 00 18', // extra data
+    '00 00 00 00 00 00 10 00', // vm_state_size
+    '00 00 00 00 40 00 00 00', // disk size: 1 GiB
+    '00 00 00 00 00 00 00 2a', // icount
+    '31 32', // "12"
+    '73 6e 61 70', // "snap"
+  )
+
+  test('is decoded field by field', async () => {
+    const { entries, bytes } = await read(ENTRY, 1)
+    expect(bytes).toBe(70)
+    expect(entries[0]?.snapshot).toMatchObject({
+      l1TableOffset: 0x1_0005_0000,
+      l1Size: 7,
+      id: '12',
+      name: 'snap',
+      dateSeconds: 1_700_000_000,
+      dateNanoseconds: 1_000_000,
+      vmClockNanoseconds: 10_000_000_000n,
+      vmStateSize: 4096,
+      diskSize: 2 ** 30,
+      icount: 42n,
+    })
+  })
+
+  test('is encoded to the same bytes, the second entry at a multiple of 8', async () => {
+    const padded = joined(ENTRY, new Uint8Array(2), ENTRY)
+    const { entries } = await read(padded, 2)
+    const snapshots = entries.map((entry) => entry.snapshot)
+    expect(hexOf(encodeSnapshotTable(snapshots, 0))).toBe(hexOf(padded))
+  })
+
+  test('the size of the VM state in 32 bits counts only where the extra data has none', async () => {
+    const both = ENTRY.slice()
+    both.set(bytesOf('00 00 00 02 00 00 00 00'), 40)
+    expect((await read(both, 1)).entries[0]?.snapshot.vmStateSize).toBe(0x2_0000_0000)
+    const none = joined(ENTRY.subarray(0, 36), bytesOf('00 00 00 00'), ENTRY.subarray(64))
+    expect((await read(none, 1)).entries[0]?.snapshot).toMatchObject({ vmStateSize: 4096, diskSize: undefined })
   })
 })
