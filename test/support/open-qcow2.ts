@@ -1,5 +1,6 @@
 // A qcow2 image open over memory, with its state, what reached its file, and faults that a test puts in the way.
 
+import { expect } from 'vitest'
 import { openStore } from '../../src/drivers/memory.js'
 import { qcow2Driver } from '../../src/drivers/qcow2/index.js'
 import type { Qcow2State } from '../../src/drivers/qcow2/state.js'
@@ -8,9 +9,10 @@ import { stateOf } from '../../src/global-state/state-of.js'
 import type { NodeIo } from '../../src/io/node-io.js'
 import { nodeServices } from '../../src/platform/services.js'
 import { FaultPlan, faultDriver } from '../../src/testing/storage/faults.js'
-import { type ChunkStore, contentOf, storageOf } from '../../src/testing/storage/memory-storage.js'
+import { type ChunkStore, contentOf, storageDriver, storageOf } from '../../src/testing/storage/memory-storage.js'
 import { openRig, type Rig, type RigOptions } from './driver-rig.js'
 import { ImageBytes } from './qcow2-bytes.js'
+import { runCheck } from './qcow2-check.js'
 
 /** A request that took effect on the file. */
 export interface FileRequest {
@@ -138,4 +140,30 @@ function loggedIo(io: NodeIo, requests: FileRequest[]): Partial<NodeIo> {
 /** `bytes` bytes of `value`. */
 export function filled(bytes: number, value: number): Uint8Array {
   return new Uint8Array(bytes).fill(value)
+}
+
+/** Opens an image over a backing file with this content. */
+export function backedBy(content: Uint8Array): OpenOptions {
+  return {
+    drivers: [storageDriver(storageOf(content), 'base')],
+    options: { backing: { driver: 'base', 'read-only': true } },
+  }
+}
+
+/** Value and length of each run of equal bytes. */
+export function runsOf(bytes: Uint8Array): [value: number, bytes: number][] {
+  const runs: [number, number][] = []
+  for (const byte of bytes) {
+    const last = runs.at(-1)
+    if (last !== undefined && last[0] === byte) last[1]++
+    else runs.push([byte, 1])
+  }
+  return runs
+}
+
+/** Closes a disk and checks what it leaves: nothing is corrupt, and `leaks` clusters are leaked. */
+export async function closeSound(disk: OpenQcow2, leaks = 0): Promise<void> {
+  await disk.close()
+  const { result } = await runCheck(disk.image)
+  expect([result.corruptions, result.leaks, result.checkErrors]).toEqual([0, leaks, 0])
 }
