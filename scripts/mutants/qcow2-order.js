@@ -123,6 +123,12 @@ export const mutants = [
     replace: '    await clearDirtyBit(state)\n    await settleMetadata(state)\n    await barrier(state)\n',
   },
   {
+    name: 'the first sector names the new place of what follows it before that is durable',
+    file: `${QCOW2}/metadata/first-cluster.ts`,
+    find: '  await writePart(state, moved, start, moved.byteLength)\n  await barrier(state)\n',
+    replace: '  await writePart(state, moved, start, moved.byteLength)\n',
+  },
+  {
     name: 'O9: unknown autoclear bits outlive the first write',
     file: `${QCOW2}/metadata/writing.ts`,
     find: '  if (known !== state.header.autoclearFeatures) await writeHeader(state, { autoclearFeatures: known })\n',

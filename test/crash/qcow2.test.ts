@@ -2,8 +2,20 @@
 // docs/internals/crash-consistency.md.
 
 import { describe, expect, it } from 'vitest'
+import { BDRV_FIX_ERRORS, BDRV_FIX_LEAKS } from '../../src/common/block-info.js'
 import { type CrashBudget, crashWorkloads } from '../support/crash-budget.js'
+import {
+  amendedLength,
+  amendments,
+  emptying,
+  preallocatedLengths,
+  renamings,
+  repairs,
+} from '../support/qcow2-operations.js'
 import { patternedBacking, type Qcow2TargetOptions, qcow2Target } from '../support/qcow2-target.js'
+
+/** They end in different sectors of the first cluster. */
+const NAMES = ['base', 'b'.repeat(700), `${'c'.repeat(500)}/base`]
 
 interface Variant {
   options: Qcow2TargetOptions
@@ -56,6 +68,49 @@ const VARIANTS: Readonly<Record<string, Variant>> = {
   },
   'an external data file': { options: { dataFile: 'plain' }, budget: { workloads: 8 } },
   subclusters: { options: { size: 131_072, clusterBits: 14, extendedL2: true }, budget: { workloads: 8 } },
+  'changes of version, of what comes with it and of length': {
+    options: {
+      clusterBits: 10,
+      operations: [
+        ...amendments({ compat: '0.10' }, { compat: '1.1' }, { lazy_refcounts: true }, { lazy_refcounts: false }),
+        amendedLength(20_480),
+        amendedLength(40_960),
+      ],
+    },
+    budget: { workloads: 12, minCommands: 6, statesPerPoint: 50 },
+  },
+  'changes of the width of refcounts': {
+    options: { operations: amendments({ refcount_bits: 1 }, { refcount_bits: 16 }, { refcount_bits: 64 }) },
+    budget: { workloads: 8, minCommands: 6, statesPerPoint: 50 },
+  },
+  'other names of its backing file, and versions': {
+    options: {
+      clusterBits: 13,
+      open: { backing: null },
+      operations: [...renamings(...NAMES), ...amendments({ compat: '0.10' }, { compat: '1.1' })],
+      backingNames: NAMES,
+    },
+    budget: { workloads: 6, statesPerPoint: 50 },
+  },
+  'other names, and bitmaps': {
+    options: {
+      clusterBits: 13,
+      open: { backing: null },
+      bitmaps: true,
+      operations: renamings(...NAMES),
+      backingNames: NAMES,
+    },
+    budget: { workloads: 6, statesPerPoint: 50 },
+  },
+  'all of it dropped': { options: { operations: [emptying] }, budget: { workloads: 10, statesPerPoint: 50 } },
+  'growth with places': {
+    options: { clusterBits: 10, resize: true, operations: preallocatedLengths(49_152, 65_536) },
+    budget: { workloads: 8, statesPerPoint: 50 },
+  },
+  'repairs of what is sound': {
+    options: { lazyRefcounts: true, operations: repairs(BDRV_FIX_LEAKS, BDRV_FIX_LEAKS | BDRV_FIX_ERRORS) },
+    budget: { workloads: 4, statesPerPoint: 30 },
+  },
 }
 
 describe('a crash of qcow2 with', () => {

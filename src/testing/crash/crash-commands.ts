@@ -20,6 +20,7 @@ export type CrashCommand =
   | { type: 'bitmap-add' }
   | { type: 'bitmap-remove'; bitmap: number }
   | { type: 'bitmap-merge'; bitmap: number; from: number }
+  | { type: 'operation'; operation: number }
 
 /** What commands are chosen for: size and abilities of a disk. */
 export interface CommandSupport {
@@ -30,6 +31,8 @@ export interface CommandSupport {
   readonly resize?: boolean
   readonly snapshots?: boolean
   readonly bitmaps?: boolean
+  /** Acts of tools; how many there are counts. */
+  readonly operations?: readonly unknown[]
 }
 
 /** How workloads are chosen. */
@@ -135,6 +138,11 @@ function optional(
     })
   }
   if (target.bitmaps === true) chosen.push(...bitmapCommands())
+  const { operations = [] } = target
+  if (operations.length > 0) {
+    const operation = fc.nat({ max: operations.length - 1 })
+    chosen.push({ weight: 6, arbitrary: fc.record({ type: fc.constant('operation' as const), operation }) })
+  }
   return chosen
 }
 

@@ -1,7 +1,8 @@
 // What the storages hold after a crash: the certain part, and of the window what a choice says.
 
+import { BDRV_SECTOR_SIZE } from '../../common/limits.js'
 import type { Offset } from '../../common/units.js'
-import { applyChange, applyPart, lengthAfter } from './change.js'
+import { applyChange, applyPart, type ChangeEntry, lengthAfter, rangeOf } from './change.js'
 import type { CrashChoice } from './crash-choices.js'
 import type { CrashPoint, WindowMember } from './crash-points.js'
 import type { SectorImage } from './sector-image.js'
@@ -17,7 +18,7 @@ export function crashState(point: CrashPoint, choice: CrashChoice): ReadonlyMap<
     const length = lengths.get(node) ?? base.length
     lengths.set(node, forced || choice.lengths === 'kept' ? lengthAfter(length, entry) : length)
   }
-  for (const index of orderOf(point.window.length, choice.swapped)) {
+  for (const index of orderOf(point.window, choice.swapped)) {
     const member = point.window[index]
     if (member !== undefined) applyMember(images, member, choice.kept[index] ?? false)
   }
@@ -40,12 +41,26 @@ function applyMember(
   else if (kept !== false) for (const part of kept) applyPart(image, entry, part)
 }
 
-function orderOf(count: number, swapped: number | undefined): number[] {
-  const order = Array.from({ length: count }, (_, index) => index)
-  if (swapped === undefined || swapped + 1 >= count) return order
+function orderOf(window: readonly WindowMember[], swapped: number | undefined): number[] {
+  const order = Array.from(window, (_, index) => index)
+  if (swapped === undefined) return order
+  const [first, second] = [window[swapped], window[swapped + 1]]
+  if (first === undefined || second === undefined || replaces(second.entry, first.entry)) return order
   order[swapped] = swapped + 1
   order[swapped + 1] = swapped
   return order
+}
+
+/** Whether `later` began when `earlier` was done, in a sector of it: the disk does not go back to what it was given before. */
+function replaces(later: ChangeEntry, earlier: ChangeEntry): boolean {
+  if (later.node !== earlier.node || earlier.doneSerial === undefined || earlier.doneSerial > later.serial) return false
+  const [a, b] = [sectorsOf(earlier), sectorsOf(later)]
+  return a.first < b.end && b.first < a.end
+}
+
+function sectorsOf(entry: ChangeEntry): { first: number; end: number } {
+  const { offset, bytes } = rangeOf(entry)
+  return { first: Math.floor(offset / BDRV_SECTOR_SIZE), end: Math.ceil((offset + bytes) / BDRV_SECTOR_SIZE) }
 }
 
 function imageOf(images: ReadonlyMap<string, SectorImage>, node: string): SectorImage {

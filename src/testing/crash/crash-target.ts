@@ -20,6 +20,14 @@ export interface CrashDisk {
   readonly backend: BlockBackend
 }
 
+/** An act on the image that is not the guest's: what a tool asks of it. */
+export interface CrashOperation {
+  readonly name: string
+  /** What the guest may see of it: everything is discarded, or the disk has another length. Nothing by default. */
+  readonly effect?: 'discards' | { readonly length: Offset }
+  run(disk: CrashDisk): Promise<void>
+}
+
 /** Options of a node, nested. */
 export type NodeOptions = Readonly<Record<string, unknown>>
 
@@ -48,6 +56,8 @@ export interface CrashTarget {
   readonly snapshots?: boolean
   /** Persistent dirty bitmaps. */
   readonly bitmaps?: boolean
+  /** What tools do to it. */
+  readonly operations?: readonly CrashOperation[]
   /** Clusters that a new image leaks on purpose; 0 by default. */
   readonly leaks?: number
   /** Whether a healthy image may refuse `command` with `code`; ENOTSUP it always may. The command then counts as failed. */

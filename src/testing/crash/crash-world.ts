@@ -11,6 +11,7 @@ import { Recording, recordingDriver } from '../storage/recording.js'
 import type { CrashCommand } from './crash-commands.js'
 import {
   type CrashDisk,
+  type CrashOperation,
   type CrashTarget,
   closeCrashDisk,
   emptyStores,
@@ -144,6 +145,8 @@ export class CrashWorld {
       case 'bitmap-remove':
       case 'bitmap-merge':
         return await this.#bitmap(command)
+      case 'operation':
+        return await this.#operate(command.operation)
       default:
         return await this.#snapshot(command)
     }
@@ -211,6 +214,19 @@ export class CrashWorld {
     const act = command.type === 'snapshot-apply' ? revertToSnapshot : dropSnapshot
     await this.log.run({ kind: command.type, name }, () => act(this.disk, name))
     if (command.type === 'snapshot-delete') this.#snapshots.splice(this.#snapshots.indexOf(name), 1)
+  }
+
+  async #operate(index: number): Promise<void> {
+    const { operations = [] } = this.target
+    const operation = operations[index % Math.max(operations.length, 1)]
+    if (operation === undefined) return
+    await this.log.run(this.#effectOf(operation), () => operation.run(this.disk))
+  }
+
+  #effectOf({ name, effect }: CrashOperation): GuestOperation {
+    if (effect === undefined) return { kind: 'operation', name }
+    if (effect === 'discards') return { kind: 'discard', offset: 0, bytes: this.disk.backend.length }
+    return { kind: 'resize', length: effect.length }
   }
 
   async #bitmap(

@@ -18,6 +18,8 @@ export type GuestOperation =
   | { kind: 'bitmap-add'; name: string }
   | { kind: 'bitmap-remove'; name: string }
   | { kind: 'bitmap-merge'; name: string; from: string }
+  /** What the guest sees nothing of. */
+  | { kind: 'operation'; name: string }
 
 /** An operation that began, or how it ended. */
 export interface GuestEvent {
@@ -84,6 +86,8 @@ export function describeOperation(operation: GuestOperation): string {
       return operation.kind
     case 'bitmap-merge':
       return `merge bitmap ${operation.from} into ${operation.name}`
+    case 'operation':
+      return operation.name
     default:
       return `${operation.kind} ${operation.name}`
   }

@@ -14,7 +14,7 @@ import type { FindingCounts, Findings } from './findings.js'
 import { ReferenceCounts } from './reference-counts.js'
 
 /** The parts of an open image that a check looks at. */
-export type CheckedImage = Pick<Qcow2State, 'file' | 'dataFile' | 'layout' | 'header' | 'extensions'>
+export type CheckedImage = Pick<Qcow2State, 'file' | 'dataFile' | 'layout' | 'header' | 'extensions' | 'corrupt'>
 
 /** One pass over an image. */
 export interface CheckRun {

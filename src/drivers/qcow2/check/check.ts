@@ -6,8 +6,8 @@ import type { BdrvCheckResult } from '../../../common/block-info.js'
 import { BlockError } from '../../../common/error.js'
 import { discard } from '../../../io/discard.js'
 import { flush } from '../../../io/flush.js'
-import { write } from '../../../io/write.js'
 import { INCOMPATIBLE_CORRUPT, INCOMPATIBLE_DIRTY } from '../format/header.js'
+import { repairHeaderFields } from '../metadata/header-update.js'
 import { type CheckedImage, type CheckRun, createCheckRun } from './check-run.js'
 import { type CompareFixes, compareRefcounts } from './compare-refcounts.js'
 import { checkCopiedFlags } from './copied-flags.js'
@@ -25,7 +25,6 @@ export interface FileCheck {
 }
 
 const NO_FIXES: CompareFixes = { leaks: false, errors: false }
-const INCOMPATIBLE_FEATURES_AT = 72
 
 /**
  * Checks the image in `image.file`; `fix` is a set of `BDRV_FIX_*`, `report` gets each line for people. EIO where only a repair
@@ -106,9 +105,5 @@ export async function clearDamageBits(image: CheckedImage): Promise<void> {
   const { header } = image
   const features = header.incompatibleFeatures & ~(INCOMPATIBLE_DIRTY | INCOMPATIBLE_CORRUPT)
   if (features === header.incompatibleFeatures) return
-  const bytes = new Uint8Array(8)
-  new DataView(bytes.buffer).setBigUint64(0, features)
-  await write(image.file, INCOMPATIBLE_FEATURES_AT, bytes)
-  await flush(image.file)
-  image.header = { ...header, incompatibleFeatures: features }
+  await repairHeaderFields(image, 'features', { incompatibleFeatures: features })
 }

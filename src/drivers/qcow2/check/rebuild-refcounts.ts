@@ -7,11 +7,8 @@ import { flush } from '../../../io/flush.js'
 import { write } from '../../../io/write.js'
 import { ENTRY_BYTES, host, MAX_REFCOUNT_TABLE_BYTES } from '../format/layout.js'
 import { Table64 } from '../format/table.js'
+import { repairHeaderFields } from '../metadata/header-update.js'
 import type { CheckRun } from './check-run.js'
-
-/** Where the header says where the refcount table is: offset and clusters, side by side. */
-const HEADER_FIELDS_AT = 48
-const HEADER_FIELDS_BYTES = 12
 
 /** Behind every cluster there can be. */
 const NO_CLUSTER = 2 ** 46
@@ -40,17 +37,10 @@ export async function rebuildRefcounts(run: CheckRun): Promise<Table64> {
   const offset = placement.tableCluster * clusterSize
   await write(image.file, offset, table.bytes)
   await flush(image.file)
-  const fields = new Uint8Array(HEADER_FIELDS_BYTES)
-  const view = new DataView(fields.buffer)
-  view.setBigUint64(0, BigInt(offset))
-  view.setUint32(8, placement.tableClusters)
-  await write(image.file, HEADER_FIELDS_AT, fields)
-  await flush(image.file)
-  image.header = {
-    ...image.header,
+  await repairHeaderFields(image, 'refcountTable', {
     refcountTableOffset: host(offset),
     refcountTableClusters: placement.tableClusters,
-  }
+  })
   return table
 }
 

@@ -5,14 +5,11 @@ import { write } from '../../../io/write.js'
 import { host } from '../format/layout.js'
 import { encodeSnapshotTable } from '../format/snapshot-table.js'
 import { settleMetadata } from '../metadata/flush.js'
+import { repairHeaderFields } from '../metadata/header-update.js'
 import { allocateClusters } from '../refcounts/allocator.js'
 import { mapSnapshotTables } from '../snapshots/snapshot-tables.js'
 import type { Qcow2State } from '../state.js'
 import type { CheckedSnapshots } from './snapshot-entries.js'
-
-/** Where the header says how many snapshots there are and where their table is, side by side. */
-const HEADER_FIELDS_AT = 60
-const HEADER_FIELDS_BYTES = 12
 
 /**
  * Replaces the table by one of the entries that were found. It is durable before the header names it (order rule O7). The old one
@@ -29,15 +26,7 @@ export async function rewriteSnapshots(state: Qcow2State, { entries }: CheckedSn
   }
   await settleMetadata(state)
   await flush(state.file)
-  const fields = new Uint8Array(HEADER_FIELDS_BYTES)
-  const view = new DataView(fields.buffer)
-  view.setUint32(0, snapshots.length)
-  view.setBigUint64(4, BigInt(offset))
-  await write(state.file, HEADER_FIELDS_AT, fields)
-  await flush(state.file)
-  state.header = { ...header, nbSnapshots: snapshots.length, snapshotsOffset: offset }
-  state.snapshots = snapshots
-  state.snapshotTableBytes = table.byteLength
+  await repairHeaderFields(state, 'snapshots', { nbSnapshots: snapshots.length, snapshotsOffset: offset })
   state.snapshots = snapshots
   state.snapshotTableBytes = table.byteLength
   await mapSnapshotTables(state)

@@ -11,6 +11,8 @@ export const EXT_FEATURE_TABLE = 0x6803f857
 export const EXT_BITMAPS = 0x23852875
 export const EXT_CRYPTO = 0x0537be77
 export const EXT_DATA_FILE = 0x44415441
+/** Our own: bytes that say nothing. It stands in a header only while that is changed. */
+export const EXT_SKIP = 0x626c6b73
 
 /** Where the stored bitmaps are described. */
 export interface BitmapsExtension {
@@ -109,6 +111,8 @@ function decodeOne(found: HeaderExtensions, type: number, data: Uint8Array): voi
     case EXT_BITMAPS:
       found.bitmaps = decodeBitmaps(data)
       return
+    case EXT_SKIP:
+      return
     default:
       found.unknown.push({ type, data: data.slice() })
   }
@@ -157,6 +161,15 @@ export function encodeExtensions(extensions: HeaderExtensions, names: boolean): 
     at += 8 + padded(data.byteLength)
   }
   return out
+}
+
+/** The start of an extension that takes `bytes` bytes, a multiple of 8, and says nothing. */
+export function encodeSkip(bytes: number): Uint8Array {
+  const start = new Uint8Array(8)
+  const view = new DataView(start.buffer)
+  view.setUint32(0, EXT_SKIP)
+  view.setUint32(4, bytes - 8)
+  return start
 }
 
 function encodeBitmaps(bitmaps: BitmapsExtension): Uint8Array {

@@ -2,6 +2,7 @@
 // is more than that (a large L1 table, preallocation, encryption) the image does itself, opened.
 
 import { BlockError, quoteOutside } from '../../../common/error.js'
+import { BDRV_SECTOR_SIZE } from '../../../common/limits.js'
 import { KiB } from '../../../common/units.js'
 import type { CreateContext, CreateFile } from '../../../global-state/driver.js'
 import type { BlockChild } from '../../../io/block-node.js'
@@ -125,10 +126,12 @@ async function writeEmptyImage(
   await write(file, TABLE_CLUSTER * clusterSize, table.bytes)
   await write(file, BLOCK_CLUSTER * clusterSize, block)
   if (tableClusters > 0) await truncate(file, L1_CLUSTER * clusterSize + l1Bytes(image))
-  await flush(file)
   const padded = new Uint8Array(clusterSize)
   padded.set(first)
-  await write(file, 0, padded)
+  // What the first sector names stands before it does.
+  if (clusterSize > BDRV_SECTOR_SIZE) await write(file, BDRV_SECTOR_SIZE, padded.slice(BDRV_SECTOR_SIZE))
+  await flush(file)
+  await write(file, 0, padded.slice(0, BDRV_SECTOR_SIZE))
   await flush(file)
 }
 

@@ -1,13 +1,15 @@
-// Changing the header: fields, extensions and the backing file name are written as one, into the first cluster. What changes
-// in memory changes when the write has succeeded.
+// Changing the header: fields, extensions and the backing file name change as one, in the first cluster. What changes in
+// memory changes when the disk has it.
 
 import { KiB } from '../../../common/units.js'
+import { read } from '../../../io/read.js'
 import { write } from '../../../io/write.js'
-import { encodeExtensions, encodeText, type HeaderExtensions } from '../format/extensions.js'
+import { encodeExtensions, encodeSkip, encodeText, type HeaderExtensions } from '../format/extensions.js'
 import { encodedHeaderLength, encodeHeader, INCOMPATIBLE_DIRTY, type Qcow2Header } from '../format/header.js'
 import { host } from '../format/layout.js'
 import { imageError, type Qcow2State } from '../state.js'
 import { barrier } from './barrier.js'
+import { replaceFirstCluster, tryHeader } from './first-cluster.js'
 import { refuseOverlap } from './overlap.js'
 
 /** Only larger clusters have the names of features in them. */
@@ -20,14 +22,17 @@ export interface HeaderChange {
   backingName?: string | null
 }
 
-/** The bytes of a header with all that follows it; undefined where `room` bytes do not hold it. Sets where the name stands. */
+/**
+ * The bytes of a header with all that follows it, right behind its fields or from `start` on; undefined where `room` bytes do not
+ * hold it. Sets where the name stands.
+ */
 export function encodeFirstCluster(
   header: Qcow2Header,
   extensions: HeaderExtensions,
   backingName: string | undefined,
   room: number,
+  start: number = encodedHeaderLength(header),
 ): Uint8Array | undefined {
-  const start = encodedHeaderLength(header)
   // The names of features are a courtesy for which small clusters have no room to spare.
   const encoded = encodeExtensions(extensions, header.version >= 3 && room > NAMELESS_CLUSTER_SIZE)
   const name = backingName === undefined ? new Uint8Array(0) : encodeText(backingName)
@@ -37,14 +42,16 @@ export function encodeFirstCluster(
   header.backingFileSize = name.byteLength
   const bytes = new Uint8Array(end + name.byteLength)
   encodeHeader(header, bytes)
+  const gap = start - encodedHeaderLength(header)
+  if (gap > 0) bytes.set(encodeSkip(gap), encodedHeaderLength(header))
   bytes.set(encoded, start)
   bytes.set(name, end)
   return bytes
 }
 
 /**
- * Rewrites the first cluster with `fields` and `change` applied, and waits until it is durable. ENOSPC where the cluster does
- * not hold it.
+ * Changes the header by `fields` and `change`, and waits until that is durable. ENOSPC where the first cluster does not hold
+ * it. A crash meanwhile leaves the old header or the new one.
  */
 export async function writeHeader(
   state: Qcow2State,
@@ -57,11 +64,16 @@ export async function writeHeader(
   const { clusterSize } = state.layout
   const bytes = encodeFirstCluster(header, extensions, backingName, clusterSize)
   if (bytes === undefined) throw imageError(state, 'ENOSPC', 'the first cluster of the image does not hold its header')
-  const padded = new Uint8Array(clusterSize)
-  padded.set(bytes)
+  const after = new Uint8Array(clusterSize)
+  after.set(bytes)
   refuseOverlap(state, host(0), clusterSize, ['main-header'])
-  await write(state.file, 0, padded)
-  await barrier(state)
+  const before = new Uint8Array(clusterSize)
+  await read(state.file, 0, before)
+  await replaceFirstCluster(state, {
+    before,
+    after,
+    aside: (start) => encodeFirstCluster({ ...header }, extensions, backingName, clusterSize, start),
+  })
   state.header = header
   state.extensions = extensions
   state.backingName = backingName
@@ -83,14 +95,35 @@ export async function writeHeaderFields(
   group: keyof typeof FIELD_GROUPS,
   fields: Partial<Qcow2Header>,
 ): Promise<void> {
-  const header: Qcow2Header = { ...state.header, ...fields }
+  const [from, to] = FIELD_GROUPS[group]
+  refuseOverlap(state, host(from), to - from, ['main-header'])
+  await repairHeaderFields(state, group, fields)
+}
+
+/** What a change of header fields needs to know. */
+export type HeaderOwner = Pick<Qcow2State, 'file' | 'dataFile' | 'header' | 'corrupt'>
+
+/** The same for a repair, of an image in which anything may stand anywhere. */
+export async function repairHeaderFields(
+  image: HeaderOwner,
+  group: keyof typeof FIELD_GROUPS,
+  fields: Partial<Qcow2Header>,
+): Promise<void> {
+  const header: Qcow2Header = { ...image.header, ...fields }
+  await tryHeader(
+    image,
+    () => putGroup(image, group, header),
+    () => putGroup(image, group, image.header),
+  )
+  image.header = header
+}
+
+async function putGroup(image: HeaderOwner, group: keyof typeof FIELD_GROUPS, header: Qcow2Header): Promise<void> {
   const bytes = new Uint8Array(encodedHeaderLength(header))
   encodeHeader(header, bytes)
   const [from, to] = FIELD_GROUPS[group]
-  refuseOverlap(state, host(from), to - from, ['main-header'])
-  await write(state.file, from, bytes.subarray(from, to))
-  await barrier(state)
-  state.header = header
+  await write(image.file, from, bytes.slice(from, to))
+  await barrier(image)
 }
 
 /** Says that refcounts may be wrong from now on (rule O8). */
