@@ -42,15 +42,19 @@ export async function preallocate(
 
 async function preallocateMetadata(state: Qcow2State, from: GuestOffset, to: GuestOffset): Promise<void> {
   const { clusterSize } = state.layout
-  let end = 0
   await placeAll(state, from, clusterEnd(state.layout, to), async (at, count) => {
     const place = await allocateClusters(state, count * clusterSize)
-    end = Math.max(end, place + Math.min(count * clusterSize, to - at))
-    await clearReused(state, place, count * clusterSize)
+    try {
+      await clearReused(state, place, count * clusterSize)
+      // The clusters are part of the file before a table names them.
+      const end = place + Math.min(count * clusterSize, to - at)
+      if (end > state.file.node.state.length) await truncate(state.file, end)
+    } catch (error) {
+      await freeClusters(state, place, count * clusterSize, 'never')
+      throw error
+    }
     return place
   })
-  // The clusters are part of the file, so that a reader of the file finds them.
-  if (end > state.file.node.state.length) await truncate(state.file, end)
 }
 
 /** A cluster that was in use before still holds what it held. */
