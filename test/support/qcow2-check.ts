@@ -1,8 +1,9 @@
 // Checks of images that a test holds in memory.
 
 import type { BdrvCheckResult } from '../../src/common/block-info.js'
-import { BDRV_O_CHECK } from '../../src/common/open-flags.js'
+import { BDRV_O_CHECK, BDRV_O_NO_BACKING } from '../../src/common/open-flags.js'
 import { checkImage } from '../../src/global-state/check-image.js'
+import { nodeServices } from '../../src/platform/services.js'
 import { contentOf, storageDriver, storageOf } from '../../src/testing/storage/memory-storage.js'
 import { openRig } from './driver-rig.js'
 import { ImageBytes } from './qcow2-bytes.js'
@@ -20,7 +21,8 @@ export async function runCheck(image: ImageBytes, fix = 0): Promise<CheckRunResu
   const options = { driver: 'qcow2', 'read-only': fix === 0, file: { driver: 'storage' } }
   const rig = await openRig(options, {
     drivers: [storageDriver(store)],
-    settings: { flags: BDRV_O_CHECK },
+    services: nodeServices,
+    settings: { flags: BDRV_O_CHECK | BDRV_O_NO_BACKING },
     ...(fix === 0 ? { perm: 1 } : {}),
   })
   const lines: string[] = []
