@@ -15,8 +15,9 @@ import { FaultPlan, faultDriver } from '../../src/testing/storage/faults.js'
 import { type ChunkStore, contentOf, storageDriver, storageOf } from '../../src/testing/storage/memory-storage.js'
 import { Recording, recordingDriver } from '../../src/testing/storage/recording.js'
 import { openRig } from '../support/driver-rig.js'
+import { COPIED, ImageBytes } from '../support/qcow2-bytes.js'
 import { runCheck } from '../support/qcow2-check.js'
-import { COPIED, handMadeImage, ImageBytes } from '../support/qcow2-image.js'
+import { handMadeImage } from '../support/qcow2-image.js'
 import { inspectQcow2 } from '../support/qcow2-inspector.js'
 
 const ALL = BDRV_FIX_LEAKS | BDRV_FIX_ERRORS

@@ -12,9 +12,9 @@ import { nodeServices } from '../../../src/platform/services.js'
 import { seededRandom } from '../../../src/testing/crash/seeded-random.js'
 import { storageDriver, storageOf } from '../../../src/testing/storage/memory-storage.js'
 import { openRig } from '../../support/driver-rig.js'
+import { ImageBytes } from '../../support/qcow2-bytes.js'
 import { type CheckRunResult, runCheck } from '../../support/qcow2-check.js'
 import { damageImage } from '../../support/qcow2-damage.js'
-import { ImageBytes } from '../../support/qcow2-image.js'
 
 const CORPUS = join(import.meta.dirname, '..', '..', 'fuzz', 'corpus', 'qcow2')
 const RUNS = Math.ceil(20 * Number(process.env.BLOCKGRAPH_MODEL_SCALE ?? '1'))
