@@ -31,11 +31,29 @@ export { type GuestNotifier, type HostNotifier, VIRTIO_MSI_NO_VECTOR } from './d
 export type { RingOffer } from './devices/virtio/core/ring-features.js'
 export type { VirtioTransport } from './devices/virtio/core/transport.js'
 export { VirtioDevice, type VirtioDeviceOptions } from './devices/virtio/core/virtio-device.js'
+export { createDriverQueue } from './devices/virtio/driver-queue/create-driver-queue.js'
+export type { DriverQueue } from './devices/virtio/driver-queue/driver-queue.js'
+export { planQueue, type QueuePlan, type QueuePlanOptions } from './devices/virtio/driver-queue/queue-plan.js'
+export { DescriptorChain } from './devices/virtio/memory/descriptor-chain.js'
 export { GuestMemory, type GuestRegion, type GuestRegionOptions } from './devices/virtio/memory/guest-memory.js'
-export type { QueueState } from './devices/virtio/queue/device-queue.js'
+export { createDeviceQueue, type QueueFeatures, type QueueOptions } from './devices/virtio/queue/create-queue.js'
+export {
+  type DeviceQueue,
+  FETCH_CHAIN,
+  FETCH_EMPTY,
+  FETCH_FAULT,
+  type FetchResult,
+  NO_HEAD,
+  type QueueBytes,
+  type QueueState,
+} from './devices/virtio/queue/device-queue.js'
 export type { InflightTracker } from './devices/virtio/queue/inflight-tracker.js'
 export type { GuestAddress, QueueConfig } from './devices/virtio/queue/queue-layout.js'
+export type { EarlierList } from './devices/virtio/queue/taken-heads.js'
 export { VirtioRngDevice, type VirtioRngOptions } from './devices/virtio/rng/virtio-rng.js'
+export { SharedRingDevice } from './devices/virtio/shared-ring/ring-device.js'
+export { SharedRingDriver } from './devices/virtio/shared-ring/ring-driver.js'
+export { createSharedRing, type SharedRing, type SharedRingOptions } from './devices/virtio/shared-ring/shared-ring.js'
 export { Disk, type DiskCall, type DiskParts, type Extent } from './disk/disk.js'
 export { type DiskTarget, type OpenDiskOptions, openDiskWith } from './disk/open-disk.js'
 export { readableStream, type StreamRange, writableStream } from './disk/web-streams.js'

@@ -22,7 +22,17 @@ const chain: fc.Arbitrary<PairBuffer[]> = fc
     })),
   )
 
+const round = fc.array(chain, { minLength: 1, maxLength: 6 })
+
 const step = fc.oneof(
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      do: fc.constant('round' as const),
+      chains: round,
+      picks: fc.array(fc.nat(), { maxLength: 8 }),
+    }),
+  },
   fc.record({ do: fc.constant('add' as const), chains: fc.array(chain, { minLength: 1, maxLength: 4 }) }),
   fc.record({ do: fc.constant('offer' as const) }),
   fc.record({ do: fc.constant('fetch' as const), count: fc.integer({ min: 1, max: 6 }) }),
@@ -50,6 +60,14 @@ interface Promises {
 
 function act(pair: QueuePair, promises: Promises, one: Step): void {
   switch (one.do) {
+    case 'round':
+      for (const buffers of one.chains) pair.add(buffers)
+      act(pair, promises, { do: 'offer' })
+      act(pair, promises, { do: 'fetch', count: 8 })
+      act(pair, promises, { do: 'complete', picks: one.picks.map((index) => ({ index, share: 1 })) })
+      act(pair, promises, { do: 'return' })
+      act(pair, promises, { do: 'reap' })
+      break
     case 'add':
       for (const buffers of one.chains) pair.add(buffers)
       break
@@ -109,7 +127,7 @@ describe.each(ALL_FEATURES)('%s', (_name, features) => {
   test('every chain comes back once, as it was added, and wakes who sleeps', () => {
     const size = features.packed ? fc.constantFrom(1, 2, 3, 7, 8, 13) : fc.constantFrom(1, 2, 4, 8, 16)
     fc.assert(
-      fc.property(size, fc.array(step, { minLength: 5, maxLength: 80 }), (entries, steps) => {
+      fc.property(size, fc.array(step, { minLength: 5, maxLength: 60 }), (entries, steps) => {
         const pair = new QueuePair(features, entries)
         const promises = { driverSleeps: false, deviceSleeps: false }
         for (const one of steps) act(pair, promises, one)
@@ -125,7 +143,7 @@ describe.each(ALL_FEATURES)('%s', (_name, features) => {
         const state = pair.device.save()
         expect([state.availIndex, state.availWrap]).toEqual([state.usedIndex, state.usedWrap])
       }),
-      { numRuns: 500 },
+      { numRuns: 200 },
     )
   })
 })

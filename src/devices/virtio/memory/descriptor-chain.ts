@@ -76,6 +76,21 @@ export class DescriptorChain implements PieceSink {
     return this.starts[0] as number
   }
 
+  /** The region of segment `index`: for those who touch memory without a view of it, see {@link segmentStart}. */
+  segmentRegion(index: number): GuestRegion {
+    return this.regions[index] as GuestRegion
+  }
+
+  /** Where segment `index` starts in its region. */
+  segmentStart(index: number): number {
+    return this.starts[index] as number
+  }
+
+  /** Bytes of segment `index`. */
+  segmentBytes(index: number): number {
+    return this.lengths[index] as number
+  }
+
   /** Copies readable bytes from `skip` on into `into`, each read once; how many there were. */
   gather(skip: number, into: Uint8Array): number {
     const bytes = Math.min(into.length, this.readableBytes - skip)
