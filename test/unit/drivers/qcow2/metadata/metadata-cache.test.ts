@@ -3,7 +3,7 @@
 import { describe, expect, test } from 'vitest'
 import { BlockError } from '../../../../../src/common/error.js'
 import { host } from '../../../../../src/drivers/qcow2/format/layout.js'
-import type { CacheEntry } from '../../../../../src/drivers/qcow2/metadata/metadata-cache.js'
+import type { CacheEntry } from '../../../../../src/drivers/qcow2/metadata/cache-entries.js'
 import { codeOf } from '../../../../support/code-of.js'
 import { TABLE, TwoCaches, use } from '../../../../support/two-caches.js'
 import { drainMicrotasks } from '../../../../support/virtual-clock.js'
