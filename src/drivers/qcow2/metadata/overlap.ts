@@ -3,7 +3,7 @@
 
 import type { BlockError } from '../../../common/error.js'
 import { SparseBits } from '../../../common/sparse-bits.js'
-import { ENTRY_BYTES, type HostOffset } from '../format/layout.js'
+import { clusterEnd, clusterStart, ENTRY_BYTES, type HostOffset, host } from '../format/layout.js'
 import type { Table64 } from '../format/table.js'
 import type { Qcow2State } from '../state.js'
 import { markCorrupt } from './corruption.js'
@@ -84,7 +84,10 @@ export function refuseOverlap(
   if (flag !== undefined) throw overlapError(state, offset, bytes, flag)
 }
 
-/** What a write would overwrite; undefined where nothing. */
+/**
+ * What a write would overwrite; undefined where nothing. Counts whole clusters: one that a table does not fill is the table's
+ * all the same.
+ */
 export function overlapOf(
   state: Qcow2State,
   offset: HostOffset,
@@ -92,8 +95,10 @@ export function overlapOf(
   except: readonly OverlapFlag[],
 ): OverlapFlag | undefined {
   const { overlapChecks } = state.settings
+  const start = clusterStart(state.layout, offset)
+  const length = clusterEnd(state.layout, host(offset + bytes)) - start
   return OVERLAP_FLAGS.find(
-    (flag) => overlapChecks.has(flag) && !except.includes(flag) && hits(state, flag, offset, bytes),
+    (flag) => overlapChecks.has(flag) && !except.includes(flag) && hits(state, flag, start, length),
   )
 }
 
@@ -104,6 +109,7 @@ function overlapError(state: Qcow2State, offset: HostOffset, bytes: number, flag
   )
 }
 
+/** Whether clusters hold a structure. */
 function hits(state: Qcow2State, flag: OverlapFlag, offset: HostOffset, bytes: number): boolean {
   const { header, layout } = state
   const inside = (start: number, length: number) => length > 0 && offset < start + length && start < offset + bytes
@@ -168,8 +174,10 @@ export function mayOverlap(state: Qcow2State, offset: HostOffset, bytes: number)
 
 function isNearMetadata(state: Qcow2State, offset: HostOffset, bytes: number): boolean {
   const { header, layout, metadata } = state
+  const first = clusterStart(layout, offset)
   const end = offset + bytes
-  const meets = (start: number, length: number) => offset < start + length && start < end
+  // Tables begin at cluster boundaries, so the end of the range may stay where it is.
+  const meets = (start: number, length: number) => first < start + length && start < end
   if (meets(header.l1TableOffset, header.l1Size * ENTRY_BYTES)) return true
   if (meets(header.refcountTableOffset, header.refcountTableClusters * layout.clusterSize)) return true
   if (state.snapshots.length > 0 || state.extensions.bitmaps !== undefined) {
