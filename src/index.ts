@@ -22,7 +22,7 @@ export * from './common/permissions.js'
 export * from './common/request.js'
 export type { GraphEventName, GraphEvents, RequestReport, Trace, TraceSink } from './common/trace.js'
 export { GiB, KiB, MiB, type Offset, PiB, TiB } from './common/units.js'
-export type { BlkPresentation } from './devices/virtio/blk/blk-setup.js'
+export type { BlkGeometry, BlkPresentation } from './devices/virtio/blk/blk-setup.js'
 // Drivers, devices, and the short way
 export { VirtioBlkDevice, type VirtioBlkOptions } from './devices/virtio/blk/virtio-blk.js'
 export type { SavedChain, SavedQueue, VirtioDeviceState } from './devices/virtio/core/device-state.js'

@@ -5,12 +5,14 @@ import { VirtioBlkDevice, type VirtioBlkOptions } from '../../src/devices/virtio
 import type { GuestNotifier } from '../../src/devices/virtio/core/notifiers.js'
 import { GuestMemory, type GuestRegionOptions } from '../../src/devices/virtio/memory/guest-memory.js'
 import { encodeBlkHeader } from '../../src/protocols/virtio/blk.js'
+import { featureSet, VIRTIO_F_IN_ORDER, VIRTIO_F_RING_PACKED } from '../../src/protocols/virtio/features.js'
 import { encodeDescriptor, VIRTQ_DESC_F_NEXT, VIRTQ_DESC_F_WRITE } from '../../src/protocols/virtio/split-ring.js'
 import { GuestBlkDriver } from '../../src/testing/virtio/guest-blk-driver.js'
 import { settleMicrotasks, VirtualClock } from '../../src/testing/virtual-clock.js'
 import { FlatDisk, type FlatDiskOptions } from './flat-disk.js'
 
 export const RAM_BYTES = 1 << 20
+const SPLIT_ANY_ORDER = ~featureSet(VIRTIO_F_RING_PACKED, VIRTIO_F_IN_ORDER)
 /** Guest addresses free for tests. */
 export const HEADER = 0x20000
 export const STATUS = 0x20100
@@ -21,6 +23,8 @@ export interface MachineOptions extends Partial<VirtioBlkOptions>, Partial<Guest
   disk?: FlatDiskOptions
   driverQueueSize?: number
   features?: bigint
+  /** Packed rings and use in order may be agreed too. Raw access is for split rings in any order. */
+  anyRing?: boolean
   regions?: GuestRegionOptions[]
   buffer?: ArrayBuffer | SharedArrayBuffer
 }
@@ -71,7 +75,7 @@ export class BlkMachine {
       memory: this.memory,
       address: 0x1000,
       queueSize: options.driverQueueSize ?? 16,
-      ...(options.features === undefined ? {} : { features: options.features }),
+      features: (options.features ?? -1n) & (options.anyRing === true ? -1n : SPLIT_ANY_ORDER),
     })
     this.driver.initialise()
   }

@@ -96,6 +96,11 @@ export function countFailed(counts: OperationCounts, requests: number): void {
   counts.failed += requests
 }
 
+/** Counts a request that a client refused before it could reach the graph. */
+export function countInvalid(counts: OperationCounts): void {
+  counts.invalid++
+}
+
 function zeroCounts(): OperationCounts {
   return { operations: 0, bytes: 0, failed: 0, invalid: 0, merged: 0, latency: undefined }
 }

@@ -1,9 +1,9 @@
-// Configuration space of the block device (virtio 1.2, 5.2.4), up to write_zeroes_may_unmap and its padding.
+// Configuration space of the block device (virtio 1.2, 5.2.4). The zoned part is there and 0: no zoned device exists here.
 
 import { highHalf, lowHalf } from '../../common/units.js'
 
 /** Bytes of the space this library shows. */
-export const VIRTIO_BLK_CONFIG_BYTES = 60
+export const VIRTIO_BLK_CONFIG_BYTES = 96
 /** The one field a driver may write. */
 export const VIRTIO_BLK_CONFIG_WRITEBACK = 32
 
@@ -14,6 +14,10 @@ export interface VirtioBlkConfig {
   /** In bytes. */
   sizeMax: number
   segMax: number
+  cylinders: number
+  heads: number
+  /** A track's. */
+  sectors: number
   /** In bytes. */
   blkSize: number
   /** Logical blocks in a physical one, as a power of two. */
@@ -33,6 +37,10 @@ export interface VirtioBlkConfig {
   maxWriteZeroesSectors: number
   maxWriteZeroesSeg: number
   writeZeroesMayUnmap: number
+  maxSecureEraseSectors: number
+  maxSecureEraseSeg: number
+  /** In sectors. */
+  secureEraseSectorAlignment: number
 }
 
 /** The space as bytes. */
@@ -43,6 +51,9 @@ export function encodeBlkConfig(config: VirtioBlkConfig): Uint8Array {
   view.setUint32(4, highHalf(config.capacity), true)
   view.setUint32(8, config.sizeMax, true)
   view.setUint32(12, config.segMax, true)
+  view.setUint16(16, config.cylinders, true)
+  view.setUint8(18, config.heads)
+  view.setUint8(19, config.sectors)
   view.setUint32(20, config.blkSize, true)
   view.setUint8(24, config.physicalBlockExp)
   view.setUint8(25, config.alignmentOffset)
@@ -56,6 +67,9 @@ export function encodeBlkConfig(config: VirtioBlkConfig): Uint8Array {
   view.setUint32(48, config.maxWriteZeroesSectors, true)
   view.setUint32(52, config.maxWriteZeroesSeg, true)
   view.setUint8(56, config.writeZeroesMayUnmap)
+  view.setUint32(60, config.maxSecureEraseSectors, true)
+  view.setUint32(64, config.maxSecureEraseSeg, true)
+  view.setUint32(68, config.secureEraseSectorAlignment, true)
   return bytes
 }
 
@@ -66,6 +80,9 @@ export function decodeBlkConfig(bytes: Uint8Array): VirtioBlkConfig {
     capacity: view.getUint32(4, true) * 0x1_0000_0000 + view.getUint32(0, true),
     sizeMax: view.getUint32(8, true),
     segMax: view.getUint32(12, true),
+    cylinders: view.getUint16(16, true),
+    heads: view.getUint8(18),
+    sectors: view.getUint8(19),
     blkSize: view.getUint32(20, true),
     physicalBlockExp: view.getUint8(24),
     alignmentOffset: view.getUint8(25),
@@ -79,5 +96,8 @@ export function decodeBlkConfig(bytes: Uint8Array): VirtioBlkConfig {
     maxWriteZeroesSectors: view.getUint32(48, true),
     maxWriteZeroesSeg: view.getUint32(52, true),
     writeZeroesMayUnmap: view.getUint8(56),
+    maxSecureEraseSectors: view.getUint32(60, true),
+    maxSecureEraseSeg: view.getUint32(64, true),
+    secureEraseSectorAlignment: view.getUint32(68, true),
   }
 }

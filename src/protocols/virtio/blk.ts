@@ -6,8 +6,17 @@ export const VIRTIO_BLK_T_OUT = 1
 export const VIRTIO_BLK_T_SCSI_CMD = 2
 export const VIRTIO_BLK_T_FLUSH = 4
 export const VIRTIO_BLK_T_GET_ID = 8
+export const VIRTIO_BLK_T_GET_LIFETIME = 10
 export const VIRTIO_BLK_T_DISCARD = 11
 export const VIRTIO_BLK_T_WRITE_ZEROES = 13
+export const VIRTIO_BLK_T_SECURE_ERASE = 14
+export const VIRTIO_BLK_T_ZONE_APPEND = 15
+export const VIRTIO_BLK_T_ZONE_REPORT = 16
+export const VIRTIO_BLK_T_ZONE_OPEN = 18
+export const VIRTIO_BLK_T_ZONE_CLOSE = 20
+export const VIRTIO_BLK_T_ZONE_FINISH = 22
+export const VIRTIO_BLK_T_ZONE_RESET = 24
+export const VIRTIO_BLK_T_ZONE_RESET_ALL = 26
 /** Flag of old drivers on any type; ignored. */
 export const VIRTIO_BLK_T_BARRIER = 0x8000_0000
 
@@ -17,6 +26,8 @@ export const VIRTIO_BLK_S_UNSUPP = 2
 
 /** Bytes of the device ID string of GET_ID; NUL-terminated only where shorter. */
 export const VIRTIO_BLK_ID_BYTES = 20
+/** Bytes of the answer to GET_LIFETIME. */
+export const VIRTIO_BLK_LIFETIME_BYTES = 6
 /** Bytes of the request header. */
 export const VIRTIO_BLK_HEADER_BYTES = 16
 /** Bytes of a segment of discard and write zeroes. */
@@ -76,6 +87,26 @@ export function encodeBlkSegment(view: DataView, offset: number, segment: Virtio
   view.setUint32(offset + 4, segment.sectorHigh, true)
   view.setUint32(offset + 8, segment.sectors, true)
   view.setUint32(offset + 12, segment.flags, true)
+}
+
+/** How worn the storage is (virtio 1.2, 5.2.6). */
+export interface VirtioBlkLifetime {
+  /** Reserved blocks consumed: 0 unknown, 1 below 80 %, 2 80 %, 3 90 %. */
+  preEolInfo: number
+  /** Wear of SLC cells in tenths: 0 unknown, 1 up to 10 %, 11 exceeded. */
+  lifetimeTypeA: number
+  /** The same of MLC cells. */
+  lifetimeTypeB: number
+}
+
+/** The answer to GET_LIFETIME. */
+export function encodeBlkLifetime(lifetime: VirtioBlkLifetime): Uint8Array {
+  const bytes = new Uint8Array(VIRTIO_BLK_LIFETIME_BYTES)
+  const view = new DataView(bytes.buffer)
+  view.setUint16(0, lifetime.preEolInfo, true)
+  view.setUint16(2, lifetime.lifetimeTypeA, true)
+  view.setUint16(4, lifetime.lifetimeTypeB, true)
+  return bytes
 }
 
 /**

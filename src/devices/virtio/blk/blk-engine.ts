@@ -4,7 +4,7 @@
 
 import type { Clock } from '../../../common/clock.js'
 import { toBlockError } from '../../../common/error.js'
-import { countFailed, countsFor } from '../../../io/backend/accounting.js'
+import { countFailed, countInvalid, countsFor } from '../../../io/backend/accounting.js'
 import { applyErrorAction, errorAction } from '../../../io/backend/error-policy.js'
 import type { Completion } from '../../../io/node-io.js'
 import { VIRTIO_BLK_S_OK } from '../../../protocols/virtio/blk.js'
@@ -14,9 +14,10 @@ import { SetAsideList } from '../core/set-aside.js'
 import type { DescriptorChain } from '../memory/descriptor-chain.js'
 import { type DeviceQueue, FETCH_CHAIN, FETCH_EMPTY, NO_HEAD } from '../queue/device-queue.js'
 import { blkStatusOf } from './blk-error-status.js'
-import { type BlkUnit, executeBlk, requestKindOf } from './blk-execute.js'
+import { executeBlk, isCounted, requestKindOf } from './blk-execute.js'
 import { BlkRequest, type BlkRequestOwner, parseBlkRequest, usedLength } from './blk-request.js'
 import { BlkRun, type BlkRunOwner, executeRun, followsBlk, joinRun } from './blk-run.js'
+import type { BlkUnit } from './blk-unit.js'
 
 /** What was fetched from a lane and not issued yet. Only while its queue is being served. */
 interface Waiting {
@@ -190,6 +191,9 @@ export class BlkEngine implements ChainServer, BlkRequestOwner, BlkRunOwner {
     }
     if (typeof result === 'number') {
       this.service.inFlight--
+      if (result !== VIRTIO_BLK_S_OK && isCounted(request.type)) {
+        countInvalid(countsFor(this.unit.root.accounting, requestKindOf(request.type)))
+      }
       this.finish(request, result)
       return
     }

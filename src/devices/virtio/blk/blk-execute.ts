@@ -4,49 +4,27 @@
 import { copyBytes } from '../../../common/io-vector.js'
 import { BDRV_REQUEST_MAX_BYTES } from '../../../common/limits.js'
 import type { RequestKind } from '../../../common/request.js'
-import { BDRV_REQ_MAY_UNMAP } from '../../../common/request.js'
-import type { BackendRoot } from '../../../io/backend/root.js'
-import { submitDiscard, submitFlush, submitRead, submitWrite, submitWriteZeroes } from '../../../io/backend/submit.js'
+import { submitFlush, submitRead, submitWrite } from '../../../io/backend/submit.js'
 import type { Completion } from '../../../io/node-io.js'
 import {
-  decodeBlkSegment,
-  sectorToBytes,
+  encodeBlkLifetime,
   VIRTIO_BLK_HEADER_BYTES,
+  VIRTIO_BLK_LIFETIME_BYTES,
   VIRTIO_BLK_S_IOERR,
   VIRTIO_BLK_S_OK,
   VIRTIO_BLK_S_UNSUPP,
-  VIRTIO_BLK_SECTOR_BYTES,
-  VIRTIO_BLK_SEGMENT_BYTES,
   VIRTIO_BLK_T_DISCARD,
   VIRTIO_BLK_T_FLUSH,
   VIRTIO_BLK_T_GET_ID,
+  VIRTIO_BLK_T_GET_LIFETIME,
   VIRTIO_BLK_T_IN,
   VIRTIO_BLK_T_OUT,
+  VIRTIO_BLK_T_SECURE_ERASE,
   VIRTIO_BLK_T_WRITE_ZEROES,
-  VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP,
 } from '../../../protocols/virtio/blk.js'
+import { changeRanges } from './blk-ranges.js'
 import type { BlkRequest } from './blk-request.js'
-
-/** The disk as requests see it; the device keeps it up to date. */
-export interface BlkUnit {
-  readonly root: BackendRoot
-  /** Bytes; a multiple of the sector. Requests end here. */
-  capacity: number
-  /** Logical block size in bytes: requests are aligned to it. */
-  readonly blockSize: number
-  readonly writable: boolean
-  /** FUA where the guest relies on a write being stable when it completes. */
-  writeFlags: number
-  /** The feature was agreed. */
-  discard: boolean
-  /** The feature was agreed. */
-  writeZeroes: boolean
-  /** In sectors. */
-  readonly maxDiscardSectors: number
-  readonly maxWriteZeroesSectors: number
-  /** VIRTIO_BLK_ID_BYTES bytes, padded with NUL. */
-  readonly serial: Uint8Array
-}
+import { type BlkUnit, offsetIn } from './blk-unit.js'
 
 /** Runs a request: its status where it is done, a promise where the backend answers later. May throw what the backend throws. */
 export function executeBlk(unit: BlkUnit, request: BlkRequest): number | Promise<void> {
@@ -61,18 +39,21 @@ export function executeBlk(unit: BlkUnit, request: BlkRequest): number | Promise
       return outcome(submitFlush(unit.root))
     case VIRTIO_BLK_T_GET_ID:
       return getId(unit, request)
+    case VIRTIO_BLK_T_GET_LIFETIME:
+      return getLifetime(unit, request)
     case VIRTIO_BLK_T_DISCARD:
-      return unit.discard ? changeRange(unit, request, unit.maxDiscardSectors, discard) : VIRTIO_BLK_S_UNSUPP
+      return changeRanges(unit, request, unit.discard)
     case VIRTIO_BLK_T_WRITE_ZEROES:
-      return unit.writeZeroes
-        ? changeRange(unit, request, unit.maxWriteZeroesSectors, writeZeroes)
-        : VIRTIO_BLK_S_UNSUPP
+      return changeRanges(unit, request, unit.writeZeroes)
+    case VIRTIO_BLK_T_SECURE_ERASE:
+      return changeRanges(unit, request, unit.secureErase)
     default:
+      // Zone requests too (virtio 1.2, 5.2.6.2): a zoned device is not offered.
       return VIRTIO_BLK_S_UNSUPP
   }
 }
 
-/** What the backend calls a type, for its error policy. */
+/** What the backend calls a type, for its error policy and its counts. */
 export function requestKindOf(type: number): RequestKind {
   switch (type) {
     case VIRTIO_BLK_T_IN:
@@ -86,6 +67,17 @@ export function requestKindOf(type: number): RequestKind {
     default:
       return 'write'
   }
+}
+
+/** Whether a request of this type that the device refuses counts as one that the backend was spared. */
+export function isCounted(type: number): boolean {
+  return (
+    type === VIRTIO_BLK_T_IN ||
+    type === VIRTIO_BLK_T_OUT ||
+    type === VIRTIO_BLK_T_DISCARD ||
+    type === VIRTIO_BLK_T_WRITE_ZEROES ||
+    type === VIRTIO_BLK_T_SECURE_ERASE
+  )
 }
 
 function read(unit: BlkUnit, request: BlkRequest): number | Promise<void> {
@@ -115,40 +107,12 @@ function getId(unit: BlkUnit, request: BlkRequest): number {
   return VIRTIO_BLK_S_OK
 }
 
-type RangeChange = (unit: BlkUnit, offset: number, bytes: number, flags: number) => number | Promise<void>
-
-const segmentBytes = new Uint8Array(VIRTIO_BLK_SEGMENT_BYTES)
-const segmentView = new DataView(segmentBytes.buffer)
-
-/** Discard and write zeroes: one segment, by the limit in the configuration space. */
-function changeRange(
-  unit: BlkUnit,
-  request: BlkRequest,
-  maxSectors: number,
-  change: RangeChange,
-): number | Promise<void> {
-  const payload = request.dataOut
-  if (payload === 0 || payload % VIRTIO_BLK_SEGMENT_BYTES !== 0) return VIRTIO_BLK_S_IOERR
-  if (payload !== VIRTIO_BLK_SEGMENT_BYTES) return VIRTIO_BLK_S_UNSUPP
-  request.chain.gather(VIRTIO_BLK_HEADER_BYTES, segmentBytes)
-  const segment = decodeBlkSegment(segmentView, 0)
-  // Virtio 1.2, 5.2.6.2: an unknown flag, and unmap on a discard, are unsupported.
-  const known = request.type === VIRTIO_BLK_T_WRITE_ZEROES ? VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP : 0
-  if ((segment.flags & ~known) !== 0) return VIRTIO_BLK_S_UNSUPP
-  if (!unit.writable || segment.sectors > maxSectors) return VIRTIO_BLK_S_IOERR
-  const bytes = segment.sectors * VIRTIO_BLK_SECTOR_BYTES
-  const offset = offsetIn(unit, segment.sectorHigh, segment.sectorLow, bytes)
-  if (offset < 0) return VIRTIO_BLK_S_IOERR
-  return bytes === 0 ? VIRTIO_BLK_S_OK : change(unit, offset, bytes, segment.flags)
-}
-
-function discard(unit: BlkUnit, offset: number, bytes: number): number | Promise<void> {
-  return outcome(submitDiscard(unit.root, offset, bytes))
-}
-
-function writeZeroes(unit: BlkUnit, offset: number, bytes: number, flags: number): number | Promise<void> {
-  const unmap = (flags & VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP) !== 0 ? BDRV_REQ_MAY_UNMAP : 0
-  return outcome(submitWriteZeroes(unit.root, offset, bytes, unit.writeFlags | unmap))
+function getLifetime(unit: BlkUnit, request: BlkRequest): number {
+  if (unit.lifetime === undefined) return VIRTIO_BLK_S_UNSUPP
+  if (request.dataIn < VIRTIO_BLK_LIFETIME_BYTES) return VIRTIO_BLK_S_IOERR
+  copyBytes(request.chain.writable(VIRTIO_BLK_LIFETIME_BYTES), encodeBlkLifetime(unit.lifetime()))
+  request.filled = VIRTIO_BLK_LIFETIME_BYTES
+  return VIRTIO_BLK_S_OK
 }
 
 /** Byte offset of a read or write that moves data and breaks no rule, so that it may be joined to others; -1 for any other. */
@@ -163,13 +127,6 @@ export function transferOffset(unit: BlkUnit, request: BlkRequest): number {
 function placeOf(unit: BlkUnit, request: BlkRequest, bytes: number): number {
   if (bytes > BDRV_REQUEST_MAX_BYTES) return -1
   return offsetIn(unit, request.sectorHigh, request.sectorLow, bytes)
-}
-
-function offsetIn(unit: BlkUnit, sectorHigh: number, sectorLow: number, bytes: number): number {
-  const offset = sectorToBytes(sectorHigh, sectorLow)
-  if (offset === undefined || bytes > unit.capacity || offset > unit.capacity - bytes) return -1
-  const mask = unit.blockSize - 1
-  return (offset & mask) === 0 && (bytes & mask) === 0 ? offset : -1
 }
 
 function outcome(completion: Completion): number | Promise<void> {

@@ -15,6 +15,8 @@ import {
   VIRTIO_BLK_F_CONFIG_WCE,
   VIRTIO_BLK_F_DISCARD,
   VIRTIO_BLK_F_FLUSH,
+  VIRTIO_BLK_F_LIFETIME,
+  VIRTIO_BLK_F_SECURE_ERASE,
   VIRTIO_BLK_F_WRITE_ZEROES,
 } from '../../../protocols/virtio/features.js'
 import type { DeviceModel, ModelHost } from '../core/device-model.js'
@@ -23,16 +25,15 @@ import type { Lane } from '../core/lane.js'
 import type { DescriptorChain } from '../memory/descriptor-chain.js'
 import type { DeviceQueue } from '../queue/device-queue.js'
 import { BlkEngine } from './blk-engine.js'
-import type { BlkUnit } from './blk-execute.js'
+import { configOf, offeredFeatures } from './blk-offer.js'
 import {
   type BlkPresentation,
   type CheckedPresentation,
   checkPresentation,
-  configOf,
   createUnit,
-  offeredFeatures,
   wholeBlocks,
 } from './blk-setup.js'
+import type { BlkUnit } from './blk-unit.js'
 
 /** The disk behind a device. */
 export interface BlkModelOptions extends BlkPresentation {
@@ -108,17 +109,15 @@ export class BlkModel implements DeviceModel {
   }
 
   negotiated(): void {
-    const { host, unit } = this
-    unit.discard = host.agreed(VIRTIO_BLK_F_DISCARD)
-    unit.writeZeroes = host.agreed(VIRTIO_BLK_F_WRITE_ZEROES)
+    const { host } = this
+    this.agreeOnRequests()
     // Virtio 1.2, 5.2.5.2: a driver that toggles the cache but cannot flush begins with a writethrough cache.
     const flush = host.agreed(VIRTIO_BLK_F_FLUSH)
     this.setWriteback(host.agreed(VIRTIO_BLK_F_CONFIG_WCE) ? flush && this.writeback : this.writeback)
   }
 
   reset(): void {
-    this.unit.discard = false
-    this.unit.writeZeroes = false
+    this.agreeOnRequests()
     this.setWriteback(this.root.writeCache)
     this.unit.writeFlags = 0
   }
@@ -174,6 +173,15 @@ export class BlkModel implements DeviceModel {
 
   reportFailure(error: unknown): void {
     reportFailure(this.root.environment, this.name, error)
+  }
+
+  /** Requests that a driver may send where it has accepted their feature. */
+  private agreeOnRequests(): void {
+    const { host, unit, shown } = this
+    unit.discard.agreed = host.agreed(VIRTIO_BLK_F_DISCARD)
+    unit.writeZeroes.agreed = host.agreed(VIRTIO_BLK_F_WRITE_ZEROES)
+    unit.secureErase.agreed = host.agreed(VIRTIO_BLK_F_SECURE_ERASE)
+    unit.lifetime = host.agreed(VIRTIO_BLK_F_LIFETIME) ? shown.lifetime : undefined
   }
 
   /** The capacity changes with a configuration change notification (virtio 1.2, 5.2.6.2). */

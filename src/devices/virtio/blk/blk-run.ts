@@ -11,8 +11,9 @@ import {
   VIRTIO_BLK_T_IN,
   VIRTIO_BLK_T_OUT,
 } from '../../../protocols/virtio/blk.js'
-import { type BlkUnit, transferOffset } from './blk-execute.js'
+import { transferOffset } from './blk-execute.js'
 import type { BlkRequest } from './blk-request.js'
+import type { BlkUnit } from './blk-unit.js'
 
 /** Most requests that are joined. */
 export const MAX_RUN_PARTS = 32

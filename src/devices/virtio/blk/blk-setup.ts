@@ -1,33 +1,23 @@
-// From the options of a virtio-blk device to what it offers: feature bits, limits and the configuration space.
+// How a device presents its disk: what may be chosen, checked, and the disk that requests see.
 
 import { BlockError } from '../../../common/error.js'
 import { BDRV_REQUEST_MAX_SECTORS, BDRV_SECTOR_SIZE } from '../../../common/limits.js'
 import { alignDown } from '../../../common/units.js'
 import type { BackendRoot } from '../../../io/backend/root.js'
-import { VIRTIO_BLK_ID_BYTES } from '../../../protocols/virtio/blk.js'
-import type { VirtioBlkConfig } from '../../../protocols/virtio/blk-config.js'
-import {
-  type FeatureSet,
-  featureSet,
-  VIRTIO_BLK_F_BLK_SIZE,
-  VIRTIO_BLK_F_CONFIG_WCE,
-  VIRTIO_BLK_F_DISCARD,
-  VIRTIO_BLK_F_FLUSH,
-  VIRTIO_BLK_F_MQ,
-  VIRTIO_BLK_F_RO,
-  VIRTIO_BLK_F_SEG_MAX,
-  VIRTIO_BLK_F_SIZE_MAX,
-  VIRTIO_BLK_F_TOPOLOGY,
-  VIRTIO_BLK_F_WRITE_ZEROES,
-  VIRTIO_F_EVENT_IDX,
-  VIRTIO_F_VERSION_1,
-} from '../../../protocols/virtio/features.js'
+import { VIRTIO_BLK_ID_BYTES, type VirtioBlkLifetime } from '../../../protocols/virtio/blk.js'
 import { VIRTQ_MAX_SIZE } from '../../../protocols/virtio/split-ring.js'
 import { checkQueueSize } from '../core/check-queue-size.js'
 import { isRootWritable, lengthOfRoot } from './blk-backend.js'
-import type { BlkUnit } from './blk-execute.js'
+import type { BlkUnit, RangeLimits } from './blk-unit.js'
 
-/** How a device presents its disk. Sizes are bytes. */
+/** Cylinders, heads and sectors of a track, for guests that still ask. */
+export interface BlkGeometry {
+  cylinders: number
+  heads: number
+  sectors: number
+}
+
+/** How a device presents its disk. Sizes are bytes, counts of sectors are in 512 bytes. */
 export interface BlkPresentation {
   /** ASCII, cut to 20 bytes. Default: empty. */
   serial?: string
@@ -43,19 +33,33 @@ export interface BlkPresentation {
   logicalBlockSize?: number
   /** A power of two of logical blocks. Default: the logical block size. */
   physicalBlockSize?: number
+  /** The first logical block that is aligned to a physical one. Default 0. */
+  alignmentOffset?: number
   /** Multiples of the logical block size; 0 says nothing. */
   minIoSize?: number
   optIoSize?: number
+  /** Default: what fits the capacity with 16 heads and 63 sectors. */
+  geometry?: BlkGeometry
   /** Offer the request. Default true; a read-only device offers neither. */
   discard?: boolean
   writeZeroes?: boolean
-  /** In sectors of 512 bytes. Default and most: BDRV_REQUEST_MAX_SECTORS. */
+  /** Offer secure erase, which writes zeroes as data. Default false. */
+  secureErase?: boolean
+  /** Of one segment. Default and most: BDRV_REQUEST_MAX_SECTORS; of a secure erase 32768 by default. */
   maxDiscardSectors?: number
   maxWriteZeroesSectors?: number
+  maxSecureEraseSectors?: number
+  /** Of one request. Default 16, at most 256. */
+  maxDiscardSegments?: number
+  maxWriteZeroesSegments?: number
+  maxSecureEraseSegments?: number
+  /** How worn the storage is, asked at each request for it. Not offered by default. */
+  lifetime?: () => VirtioBlkLifetime
 }
 
-/** All of it, checked. */
-export type CheckedPresentation = Required<BlkPresentation>
+/** All of it, checked; without a geometry or a lifetime where none was given. */
+export type CheckedPresentation = Required<Omit<BlkPresentation, 'geometry' | 'lifetime'>> &
+  Pick<BlkPresentation, 'geometry' | 'lifetime'>
 
 /** Fills in defaults. Throws EINVAL for what no device can be. */
 export function checkPresentation(options: BlkPresentation): CheckedPresentation {
@@ -69,46 +73,54 @@ export function checkPresentation(options: BlkPresentation): CheckedPresentation
     sizeMax: options.sizeMax ?? 0,
     logicalBlockSize,
     physicalBlockSize: options.physicalBlockSize ?? logicalBlockSize,
+    alignmentOffset: options.alignmentOffset ?? 0,
     minIoSize: options.minIoSize ?? 0,
     optIoSize: options.optIoSize ?? 0,
     discard: options.discard ?? true,
     writeZeroes: options.writeZeroes ?? true,
+    secureErase: options.secureErase ?? false,
     maxDiscardSectors: options.maxDiscardSectors ?? BDRV_REQUEST_MAX_SECTORS,
     maxWriteZeroesSectors: options.maxWriteZeroesSectors ?? BDRV_REQUEST_MAX_SECTORS,
+    maxSecureEraseSectors: options.maxSecureEraseSectors ?? 32768,
+    maxDiscardSegments: options.maxDiscardSegments ?? 16,
+    maxWriteZeroesSegments: options.maxWriteZeroesSegments ?? 16,
+    maxSecureEraseSegments: options.maxSecureEraseSegments ?? 16,
+    ...(options.geometry === undefined ? {} : { geometry: options.geometry }),
+    ...(options.lifetime === undefined ? {} : { lifetime: options.lifetime }),
   }
   require(within(checked.queues, 1, 64), 'queues must be 1..64')
   checkQueueSize(queueSize, 'virtio-blk')
+  checkSizes(checked)
+  checkRanges(checked)
+  return checked
+}
+
+function checkSizes(checked: CheckedPresentation): void {
+  const { logicalBlockSize, physicalBlockSize, minIoSize, optIoSize, geometry } = checked
   require(within(checked.segMax, 1, VIRTQ_MAX_SIZE), 'segMax must be 1..32768')
   require(within(checked.sizeMax, 0, 0xffff_ffff), 'sizeMax must be a u32')
   require(within(logicalBlockSize, 512, 32768) &&
     isPower(logicalBlockSize), 'logical block size must be a power of two of 512..32768')
-  const { physicalBlockSize, minIoSize, optIoSize } = checked
   require(within(physicalBlockSize, logicalBlockSize, 1 << 30) &&
     isPower(physicalBlockSize), 'physical block size must be a power of two of logical blocks')
+  const blocks = physicalBlockSize / logicalBlockSize
+  require(within(checked.alignmentOffset, 0, Math.min(blocks - 1, 255)), 'alignment offset must be a logical block')
   require(within(minIoSize / logicalBlockSize, 0, 0xffff), 'minimum I/O size must be up to 65535 logical blocks')
   require(within(optIoSize / logicalBlockSize, 0, 0xffff_ffff), 'optimal I/O size must be a number of logical blocks')
-  require(within(checked.maxDiscardSectors, 1, BDRV_REQUEST_MAX_SECTORS), 'maxDiscardSectors is out of range')
-  require(within(checked.maxWriteZeroesSectors, 1, BDRV_REQUEST_MAX_SECTORS), 'maxWriteZeroesSectors is out of range')
-  return checked
+  if (geometry === undefined) return
+  const { cylinders, heads, sectors } = geometry
+  require(within(cylinders, 1, 0xffff) &&
+    within(heads, 1, 0xff) &&
+    within(sectors, 1, 0xff), 'geometry must be up to 65535 cylinders, 255 heads and 255 sectors')
 }
 
-/** What the device offers. */
-export function offeredFeatures(shown: CheckedPresentation, writable: boolean): FeatureSet {
-  const bits = [
-    VIRTIO_F_VERSION_1,
-    VIRTIO_F_EVENT_IDX,
-    VIRTIO_BLK_F_SEG_MAX,
-    VIRTIO_BLK_F_BLK_SIZE,
-    VIRTIO_BLK_F_FLUSH,
-    VIRTIO_BLK_F_TOPOLOGY,
-    VIRTIO_BLK_F_CONFIG_WCE,
-  ]
-  if (shown.sizeMax > 0) bits.push(VIRTIO_BLK_F_SIZE_MAX)
-  if (shown.queues > 1) bits.push(VIRTIO_BLK_F_MQ)
-  if (!writable) bits.push(VIRTIO_BLK_F_RO)
-  if (writable && shown.discard) bits.push(VIRTIO_BLK_F_DISCARD)
-  if (writable && shown.writeZeroes) bits.push(VIRTIO_BLK_F_WRITE_ZEROES)
-  return featureSet(...bits)
+function checkRanges(checked: CheckedPresentation): void {
+  for (const name of ['maxDiscardSectors', 'maxWriteZeroesSectors', 'maxSecureEraseSectors'] as const) {
+    require(within(checked[name], 1, BDRV_REQUEST_MAX_SECTORS), `${name} is out of range`)
+  }
+  for (const name of ['maxDiscardSegments', 'maxWriteZeroesSegments', 'maxSecureEraseSegments'] as const) {
+    require(within(checked[name], 1, 256), `${name} must be 1..256`)
+  }
 }
 
 /** The disk as requests see it, before a driver has agreed to anything. */
@@ -119,10 +131,10 @@ export function createUnit(root: BackendRoot, shown: CheckedPresentation): BlkUn
     blockSize: shown.logicalBlockSize,
     writable: isRootWritable(root),
     writeFlags: 0,
-    discard: false,
-    writeZeroes: false,
-    maxDiscardSectors: shown.maxDiscardSectors,
-    maxWriteZeroesSectors: shown.maxWriteZeroesSectors,
+    discard: limits(shown.maxDiscardSectors, shown.maxDiscardSegments),
+    writeZeroes: limits(shown.maxWriteZeroesSectors, shown.maxWriteZeroesSegments),
+    secureErase: limits(shown.maxSecureEraseSectors, shown.maxSecureEraseSegments),
+    lifetime: undefined,
     serial: serialBytes(shown.serial),
   }
 }
@@ -132,29 +144,8 @@ export function wholeBlocks(length: number, shown: CheckedPresentation): number 
   return alignDown(length, shown.logicalBlockSize)
 }
 
-/** The configuration space. Fields of a feature not offered are 0. */
-export function configOf(shown: CheckedPresentation, unit: BlkUnit, writeback: boolean): VirtioBlkConfig {
-  const blockSectors = shown.logicalBlockSize / BDRV_SECTOR_SIZE
-  const discard = unit.writable && shown.discard
-  const zeroes = unit.writable && shown.writeZeroes
-  return {
-    capacity: unit.capacity / BDRV_SECTOR_SIZE,
-    sizeMax: shown.sizeMax,
-    segMax: shown.segMax,
-    blkSize: shown.logicalBlockSize,
-    physicalBlockExp: Math.log2(shown.physicalBlockSize / shown.logicalBlockSize),
-    alignmentOffset: 0,
-    minIoSize: shown.minIoSize / shown.logicalBlockSize,
-    optIoSize: shown.optIoSize / shown.logicalBlockSize,
-    writeback: writeback ? 1 : 0,
-    numQueues: shown.queues > 1 ? shown.queues : 0,
-    maxDiscardSectors: discard ? shown.maxDiscardSectors : 0,
-    maxDiscardSeg: discard ? 1 : 0,
-    discardSectorAlignment: discard ? blockSectors : 0,
-    maxWriteZeroesSectors: zeroes ? shown.maxWriteZeroesSectors : 0,
-    maxWriteZeroesSeg: zeroes ? 1 : 0,
-    writeZeroesMayUnmap: zeroes ? 1 : 0,
-  }
+function limits(maxSectors: number, maxSegments: number): RangeLimits {
+  return { agreed: false, maxSectors, maxSegments }
 }
 
 function serialBytes(serial: string): Uint8Array {

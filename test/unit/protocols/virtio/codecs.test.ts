@@ -115,6 +115,9 @@ describe('blk', () => {
       capacity: 0x1_0000_0002,
       sizeMax: 3,
       segMax: 4,
+      cylinders: 0x0203,
+      heads: 14,
+      sectors: 15,
       blkSize: 512,
       physicalBlockExp: 3,
       alignmentOffset: 1,
@@ -128,12 +131,17 @@ describe('blk', () => {
       maxWriteZeroesSectors: 12,
       maxWriteZeroesSeg: 13,
       writeZeroesMayUnmap: 1,
+      maxSecureEraseSectors: 16,
+      maxSecureEraseSeg: 17,
+      secureEraseSectorAlignment: 18,
     }
     const bytes = encodeBlkConfig(config)
     expect(decodeBlkConfig(bytes)).toEqual(config)
     expect([...bytes]).toEqual([
-      ...[2, 0, 0, 0, 1, 0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 3, 1, 6, 5, 8, 7, 0, 0],
+      ...[2, 0, 0, 0, 1, 0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0, 3, 2, 14, 15, 0, 2, 0, 0, 3, 1, 6, 5, 8, 7, 0, 0],
       ...[1, 0, 2, 0, 9, 0, 0, 0, 10, 0, 0, 0, 11, 0, 0, 0, 12, 0, 0, 0, 13, 0, 0, 0, 1, 0, 0, 0],
+      ...[16, 0, 0, 0, 17, 0, 0, 0, 18, 0, 0, 0],
+      ...new Array(24).fill(0),
     ])
   })
 })

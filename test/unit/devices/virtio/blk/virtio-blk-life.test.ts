@@ -9,7 +9,7 @@ import { FlatDisk } from '../../../../support/flat-disk.js'
 describe('negotiation', () => {
   test('offers what it says it does', () => {
     const machine = new BlkMachine()
-    const low = [2, 6, 9, 10, 11, 13, 14, 28, 29].reduce((set, bit) => set | (1 << bit), 0) >>> 0
+    const low = [2, 4, 6, 9, 10, 11, 13, 14, 28, 29].reduce((set, bit) => set | (1 << bit), 0) >>> 0
     expect(machine.device.readFeatures(0)).toBe(low)
     expect(machine.device.readFeatures(1)).toBe(1 | (1 << 2) | (1 << 8))
     expect(machine.device.readFeatures(2)).toBe(0)
@@ -78,6 +78,9 @@ describe('configuration space', () => {
       capacity: 512,
       sizeMax: 8192,
       segMax: 30,
+      cylinders: 0,
+      heads: 16,
+      sectors: 63,
       blkSize: 4096,
       physicalBlockExp: 2,
       alignmentOffset: 0,
@@ -86,11 +89,14 @@ describe('configuration space', () => {
       writeback: 1,
       numQueues: 2,
       maxDiscardSectors: 64,
-      maxDiscardSeg: 1,
+      maxDiscardSeg: 16,
       discardSectorAlignment: 8,
       maxWriteZeroesSectors: 4194303,
-      maxWriteZeroesSeg: 1,
+      maxWriteZeroesSeg: 16,
       writeZeroesMayUnmap: 1,
+      maxSecureEraseSectors: 0,
+      maxSecureEraseSeg: 0,
+      secureEraseSectorAlignment: 0,
     })
   })
 

@@ -1,17 +1,19 @@
 import { describe, expect, test } from 'vitest'
-import { planQueue, SplitDriverQueue } from '../../../../../src/devices/virtio/driver-queue/split-driver-queue.js'
+import { createDriverQueue } from '../../../../../src/devices/virtio/driver-queue/create-driver-queue.js'
+import { planQueue } from '../../../../../src/devices/virtio/driver-queue/queue-plan.js'
 import { GuestMemory } from '../../../../../src/devices/virtio/memory/guest-memory.js'
 import { VirtioRngDevice, type VirtioRngOptions } from '../../../../../src/devices/virtio/rng/virtio-rng.js'
 import { settleMicrotasks, VirtualClock } from '../../../../../src/testing/virtual-clock.js'
 
 const DATA = 0x8000
+const PLAIN = { packed: false, indirect: false, eventIndex: false, inOrder: false }
 
 class RngMachine {
   readonly ram = new Uint8Array(1 << 17)
   readonly memory = new GuestMemory([{ address: 0, memory: this.ram }])
   readonly plan = planQueue(0x1000, 16)
   readonly device: VirtioRngDevice
-  queue = new SplitDriverQueue(this.memory, this.plan, false)
+  queue = createDriverQueue(this.memory, this.plan, PLAIN)
 
   constructor(options: Pick<VirtioRngOptions, 'entropy'> & Partial<VirtioRngOptions>) {
     const clock = new VirtualClock()
@@ -24,7 +26,7 @@ class RngMachine {
     this.device.writeStatus(3)
     this.device.writeFeatures(1, 1)
     this.device.writeStatus(11)
-    this.queue = new SplitDriverQueue(this.memory, this.plan, false)
+    this.queue = createDriverQueue(this.memory, this.plan, PLAIN)
     this.device.enableQueue(0, this.plan.config)
     this.device.writeStatus(15)
   }
