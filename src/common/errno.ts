@@ -37,6 +37,7 @@ const NUMBERS = {
   EPROTO: 71,
   EOVERFLOW: 75,
   ENOTSUP: 95,
+  EADDRINUSE: 98,
   ECONNRESET: 104,
   ESHUTDOWN: 108,
   ETIMEDOUT: 110,
@@ -86,6 +87,8 @@ const MESSAGES: Partial<Record<ErrnoName, string>> = {
   ENOMEDIUM: 'No medium found',
   ECANCELED: 'Operation canceled',
   ETIMEDOUT: 'Connection timed out',
+  EADDRINUSE: 'Address already in use',
+  ECONNREFUSED: 'Connection refused',
 }
 
 /** The Linux number of `name`. */

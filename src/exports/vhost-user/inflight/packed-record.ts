@@ -1,0 +1,266 @@
+// Requests in flight of a packed ring (vhost-user.rst, QueueRegionPacked). The driver may overwrite a ring's descriptors as
+// soon as others come back, so that each one is copied: a request is a list of entries, its first one says that it is in
+// flight. A list that was returned and not yet shown says so (`inflight` 2): whether it was shown is seen in the ring.
+// Each store is in its place, for the process may be killed after any of them.
+
+import { BlockError } from '../../../common/error.js'
+import type { InflightTracker } from '../../../devices/virtio/queue/inflight-tracker.js'
+import type { QueueState } from '../../../devices/virtio/queue/queue-state.js'
+import type { EarlierList } from '../../../devices/virtio/queue/taken-heads.js'
+
+const HEAD_BYTES = 32
+const ENTRY_BYTES = 32
+/** In 16-bit words of the head. */
+const VERSION = 4
+const ENTRIES = 5
+const FREE = 6
+const OLD_FREE = 7
+const USED = 8
+const OLD_USED = 9
+/** In bytes of the head: wrap counters. */
+const USED_WRAP = 20
+const OLD_USED_WRAP = 21
+const VERSION_1 = 1
+const TWO_32 = 0x1_0000_0000
+
+/** States of a list. */
+const IN_FLIGHT = 1
+const RETURNING = 2
+
+/** Bytes of the record of a ring of `size` entries. */
+export function packedRecordBytes(size: number): number {
+  return HEAD_BYTES + ENTRY_BYTES * size
+}
+
+/** What an earlier life has left. */
+export interface PackedRemains {
+  heads: number[]
+  lists: EarlierList[]
+  state: QueueState
+}
+
+/** The record of one ring, and its writer. */
+export class PackedRecord implements InflightTracker {
+  private readonly entries: number
+  private readonly bytes: Uint8Array
+  private readonly halves: Uint16Array
+  private readonly words: Uint32Array
+  /** First entry of the list of each buffer id that is in flight. */
+  private readonly entryOf = new Map<number, number>()
+  private batch: number[] = []
+  private counter = 0
+  private size = 0
+
+  /** `memory` holds a record of `entries` entries. Throws EINVAL where it is of another kind. */
+  constructor(memory: ArrayBuffer, entries: number) {
+    this.entries = entries
+    this.bytes = new Uint8Array(memory)
+    this.halves = new Uint16Array(memory)
+    this.words = new Uint32Array(memory)
+    const version = this.halves[VERSION] as number
+    if (version !== 0 && (version !== VERSION_1 || this.halves[ENTRIES] !== entries)) {
+      throw new BlockError('EINVAL', 'the record of requests in flight is of another kind')
+    }
+  }
+
+  /**
+   * What an earlier life has left. `start` is where the ring stands if this is the first; `isAvailable` says whether a slot
+   * is marked available in the turn of a wrap counter, and so was not shown to the driver as used. Throws EINVAL for a
+   * record that cannot be true.
+   */
+  recover(
+    size: number,
+    start: QueueState,
+    isAvailable: (slot: number, wrap: boolean) => boolean,
+  ): PackedRemains {
+    this.size = size
+    if (this.halves[VERSION] === 0) {
+      this.initialise(start)
+      return { heads: [], lists: [], state: start }
+    }
+    this.settle(isAvailable)
+    const firsts = this.firstEntries()
+    const remains: PackedRemains = { heads: [], lists: [], state: start }
+    const owned = new Set<number>()
+    let slots = 0
+    for (const first of firsts) {
+      const list = this.readList(first, owned)
+      const head = this.halves[half(first) + 8] as number
+      if (head >= size || this.entryOf.has(head)) throw damaged()
+      this.entryOf.set(head, first)
+      remains.heads.push(head)
+      remains.lists.push(list)
+      slots += list.slots
+    }
+    if (slots > size) throw damaged()
+    this.linkFree(owned)
+    remains.state = this.stateBehind(slots)
+    return remains
+  }
+
+  taken(head: number, descriptors: Uint32Array, count: number): void {
+    const first = this.halves[FREE] as number
+    let entry = first
+    let last = first
+    for (let i = 0; i < count; i++) {
+      const word = entry * 8 + 8
+      const from = 4 * i
+      const rest = descriptors[from + 3] as number
+      this.words[word + 4] = ((rest & 0xffff) | (rest & 0xffff_0000)) >>> 0
+      this.words[word + 5] = descriptors[from + 2] as number
+      this.words[word + 6] = descriptors[from] as number
+      this.words[word + 7] = descriptors[from + 1] as number
+      last = entry
+      entry = this.halves[half(entry) + 1] as number
+    }
+    // The id of a list stands in its last descriptor (virtio 1.2, 2.8.6); the record has it in the first as well.
+    this.halves[half(first) + 8] = head
+    this.halves[half(first) + 2] = last
+    this.halves[half(first) + 3] = count
+    this.words[first * 8 + 10] = this.counter >>> 0
+    this.words[first * 8 + 11] = Math.floor(this.counter / TWO_32)
+    this.counter++
+    Atomics.store(this.bytes, HEAD_BYTES + ENTRY_BYTES * first, IN_FLIGHT)
+    this.halves[FREE] = entry
+    Atomics.store(this.halves, OLD_FREE, entry)
+    this.entryOf.set(head, first)
+  }
+
+  returning(head: number): void {
+    const first = this.entryOf.get(head) as number
+    this.entryOf.delete(head)
+    this.batch.push(first)
+    Atomics.store(this.bytes, HEAD_BYTES + ENTRY_BYTES * first, RETURNING)
+    let used = (this.halves[USED] as number) + (this.halves[half(first) + 3] as number)
+    if (used >= this.size) {
+      used -= this.size
+      this.bytes[USED_WRAP] = this.bytes[USED_WRAP] === 0 ? 1 : 0
+    }
+    Atomics.store(this.halves, USED, used)
+  }
+
+  published(usedIndex: number, usedWrap: boolean): void {
+    for (const first of this.batch) {
+      const last = this.halves[half(first) + 2] as number
+      this.bytes[HEAD_BYTES + ENTRY_BYTES * first] = 0
+      this.halves[half(last) + 1] = this.halves[FREE] as number
+      this.halves[FREE] = first
+    }
+    this.batch = []
+    this.halves[OLD_FREE] = this.halves[FREE] as number
+    this.halves[USED] = usedIndex
+    this.bytes[USED_WRAP] = usedWrap ? 1 : 0
+    this.bytes[OLD_USED_WRAP] = usedWrap ? 1 : 0
+    Atomics.store(this.halves, OLD_USED, usedIndex)
+  }
+
+  private initialise(start: QueueState): void {
+    this.halves[ENTRIES] = this.entries
+    this.linkFree(new Set())
+    this.setUsed(start.usedIndex, start.usedWrap)
+    Atomics.store(this.halves, VERSION, VERSION_1)
+  }
+
+  /** Decides what became of a batch that was being shown when the earlier life ended. */
+  private settle(isAvailable: (slot: number, wrap: boolean) => boolean): void {
+    const slot = this.halves[OLD_USED] as number
+    const wrap = this.bytes[OLD_USED_WRAP] !== 0
+    if (slot >= this.size) throw damaged()
+    let returned = 0
+    const firsts: number[] = []
+    for (let entry = 0; entry < this.entries; entry++) {
+      if (this.bytes[HEAD_BYTES + ENTRY_BYTES * entry] !== RETURNING) continue
+      firsts.push(entry)
+      returned += this.halves[half(entry) + 3] as number
+    }
+    if (firsts.length === 0) {
+      // Everything was settled but for the last of the positions, which the ring's own batch cannot have passed.
+      this.setUsed(this.halves[USED] as number, this.bytes[USED_WRAP] !== 0)
+      return
+    }
+    const shown = !isAvailable(slot, wrap)
+    for (const first of firsts) this.bytes[HEAD_BYTES + ENTRY_BYTES * first] = shown ? 0 : IN_FLIGHT
+    if (!shown) this.setUsed(slot, wrap)
+    else this.advance(slot, wrap, returned)
+  }
+
+  private advance(slot: number, wrap: boolean, slots: number): void {
+    const used = slot + slots
+    if (slots > this.size) throw damaged()
+    if (used >= this.size) this.setUsed(used - this.size, !wrap)
+    else this.setUsed(used, wrap)
+  }
+
+  private setUsed(index: number, wrap: boolean): void {
+    this.halves[USED] = index
+    this.halves[OLD_USED] = index
+    this.bytes[USED_WRAP] = wrap ? 1 : 0
+    this.bytes[OLD_USED_WRAP] = wrap ? 1 : 0
+  }
+
+  /** First entries of the lists in flight, in the order in which they were taken. */
+  private firstEntries(): number[] {
+    const found: { entry: number; counter: number }[] = []
+    for (let entry = 0; entry < this.entries; entry++) {
+      if (this.bytes[HEAD_BYTES + ENTRY_BYTES * entry] !== IN_FLIGHT) continue
+      const word = entry * 8 + 10
+      const counter = (this.words[word + 1] as number) * TWO_32 + (this.words[word] as number)
+      this.counter = Math.max(this.counter, counter + 1)
+      found.push({ entry, counter })
+    }
+    return found.sort((a, b) => a.counter - b.counter).map(({ entry }) => entry)
+  }
+
+  private readList(first: number, owned: Set<number>): EarlierList {
+    const slots = this.halves[half(first) + 3] as number
+    if (slots < 1 || slots > this.entries) throw damaged()
+    const descriptors = new Uint32Array(4 * slots)
+    let entry = first
+    for (let i = 0; i < slots; i++) {
+      if (entry >= this.entries || owned.has(entry)) throw damaged()
+      owned.add(entry)
+      const word = entry * 8 + 8
+      descriptors[4 * i] = this.words[word + 6] as number
+      descriptors[4 * i + 1] = this.words[word + 7] as number
+      descriptors[4 * i + 2] = this.words[word + 5] as number
+      descriptors[4 * i + 3] = this.words[word + 4] as number
+      entry = this.halves[half(entry) + 1] as number
+    }
+    return { slots, descriptors }
+  }
+
+  /** Makes a list of all entries that no request has. */
+  private linkFree(owned: ReadonlySet<number>): void {
+    let next = 0
+    for (let entry = this.entries - 1; entry >= 0; entry--) {
+      if (owned.has(entry)) continue
+      this.bytes[HEAD_BYTES + ENTRY_BYTES * entry] = 0
+      this.halves[half(entry) + 1] = next
+      next = entry
+    }
+    this.halves[FREE] = next
+    this.halves[OLD_FREE] = next
+  }
+
+  private stateBehind(slots: number): QueueState {
+    const usedIndex = this.halves[USED] as number
+    const usedWrap = this.bytes[USED_WRAP] !== 0
+    const end = usedIndex + slots
+    const wraps = end >= this.size
+    return {
+      usedIndex,
+      usedWrap,
+      availIndex: wraps ? end - this.size : end,
+      availWrap: wraps ? !usedWrap : usedWrap,
+    }
+  }
+}
+
+/** Place of an entry in 16-bit words: inflight and padding, next, last, num, counter (4 words), id, flags, len, addr. */
+function half(entry: number): number {
+  return (HEAD_BYTES + ENTRY_BYTES * entry) / 2
+}
+
+function damaged(): BlockError {
+  return new BlockError('EINVAL', 'the record of requests in flight is damaged')
+}

@@ -1,0 +1,56 @@
+// Waiting for descriptors on Node's event loop, by koffi's window to libuv: nothing reads them but us. A handler runs on the
+// turn that follows, as a callback of Node's own would: called from the poll itself it would leave promises unattended.
+
+import type { HostIpc, Watch } from '../../common/host-ipc.js'
+import type { IpcLibc } from './ipc-libc.js'
+import { nativeError } from './libc.js'
+
+const EPOLL_CTL_ADD = 1
+const EPOLL_CLOEXEC = 0o2000000
+const EPOLLIN = 1
+/** Bytes of struct epoll_event; packed on x86, padded elsewhere. */
+const EPOLL_EVENT_BYTES = 16
+
+/** The part of {@link HostIpc} about waiting. */
+export type FdWatch = Pick<HostIpc, 'watch'>
+
+/** Makes the function for one process. */
+export function createFdWatch(libc: IpcLibc): FdWatch {
+  const event = new Uint8Array(EPOLL_EVENT_BYTES)
+  event[0] = EPOLLIN
+
+  /** libuv asks in the same way, but what it refuses ends the process: so this is asked before. */
+  function checkPollable(fd: number): void {
+    const epoll = libc.epollCreate(EPOLL_CLOEXEC)
+    if (epoll < 0) throw nativeError(libc.errno(), 'epoll_create1')
+    const refused = libc.epollControl(epoll, EPOLL_CTL_ADD, fd, event) < 0
+    const errno = libc.errno()
+    libc.close(epoll)
+    if (refused) throw nativeError(errno, 'epoll_ctl')
+  }
+
+  return {
+    watch(fd, what, handler): Watch {
+      checkPollable(fd)
+      let open = true
+      let due = false
+      const run = (): void => {
+        due = false
+        if (open) handler()
+      }
+      const poll = libc.poll(fd, what === 'writable', () => {
+        // A descriptor that stays ready is reported again before the handler has had its turn.
+        if (due || !open) return
+        due = true
+        setImmediate(run)
+      })
+      return {
+        close() {
+          if (!open) return
+          open = false
+          poll.close()
+        },
+      }
+    },
+  }
+}
