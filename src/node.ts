@@ -16,4 +16,9 @@ export {
   nodeDrivers,
   openDisk,
 } from './platform/open-disk.js'
+export {
+  serveVhostUserBlk,
+  type VhostUserBlkOptions,
+  VhostUserBlkServer,
+} from './platform/serve-vhost-user.js'
 export { nodeServices } from './platform/services.js'

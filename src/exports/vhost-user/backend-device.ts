@@ -1,20 +1,11 @@
 // What the export drives: a virtio device through the calls of a transport, and nothing of its kind. `VirtioDevice` has them.
 
 import type { GuestMemory } from '../../devices/virtio/memory/guest-memory.js'
+import type { QueueState } from '../../devices/virtio/queue/device-queue.js'
 import type { InflightTracker } from '../../devices/virtio/queue/inflight-tracker.js'
 import type { QueueConfig } from '../../devices/virtio/queue/queue-layout.js'
-import type { QueueState } from '../../devices/virtio/queue/queue-state.js'
 import type { EarlierList } from '../../devices/virtio/queue/taken-heads.js'
 import type { Completion } from '../../io/node-io.js'
-
-/** Who keeps a record of a queue's requests, and what an earlier life has left of them. */
-export interface QueueRecord {
-  readonly tracker: InflightTracker
-  /** Taken in an earlier life and never returned, in the order in which they were taken. */
-  readonly heads: readonly number[]
-  /** Of a packed queue: the descriptors of each head. */
-  readonly lists: readonly EarlierList[]
-}
 
 /** The device behind a socket. */
 export interface BackendDevice {
@@ -30,8 +21,10 @@ export interface BackendDevice {
   writeConfig(offset: number, data: Uint8Array): void
   /** Only while no queue runs. */
   setMemory(memory: GuestMemory): void
-  /** Throws a BlockError where the queue cannot run so. What `record` has left is fetched before anything new. */
-  enableQueue(index: number, config: QueueConfig, state?: QueueState, record?: QueueRecord): void
+  /** Throws a BlockError where the queue cannot run so. */
+  enableQueue(index: number, config: QueueConfig, state?: QueueState, tracker?: InflightTracker): void
+  /** Chains that were taken in an earlier life of a queue and never returned: they are served before anything new. */
+  refetch(index: number, heads: readonly number[], lists?: readonly EarlierList[]): number
   /** Stops a queue when its requests have ended; where it stood. */
   stopQueue(index: number): Promise<QueueState>
   /** Serves what is there, without asking for notifications; whether there was anything. */

@@ -1,6 +1,7 @@
 // Waiting for descriptors on Node's event loop, by koffi's window to libuv: nothing reads them but us. A handler runs on the
 // turn that follows, as a callback of Node's own would: called from the poll itself it would leave promises unattended.
 
+import { assert } from '../../common/assert.js'
 import type { HostIpc, Watch } from '../../common/host-ipc.js'
 import type { IpcLibc } from './ipc-libc.js'
 import { nativeError } from './libc.js'
@@ -18,6 +19,7 @@ export type FdWatch = Pick<HostIpc, 'watch'>
 export function createFdWatch(libc: IpcLibc): FdWatch {
   const event = new Uint8Array(EPOLL_EVENT_BYTES)
   event[0] = EPOLLIN
+  const watched = new Set<number>()
 
   /** libuv asks in the same way, but what it refuses ends the process: so this is asked before. */
   function checkPollable(fd: number): void {
@@ -31,7 +33,9 @@ export function createFdWatch(libc: IpcLibc): FdWatch {
 
   return {
     watch(fd, what, handler): Watch {
+      assert(!watched.has(fd), `descriptor ${fd} is being waited for already`)
       checkPollable(fd)
+      watched.add(fd)
       let open = true
       let due = false
       const run = (): void => {
@@ -48,6 +52,7 @@ export function createFdWatch(libc: IpcLibc): FdWatch {
         close() {
           if (!open) return
           open = false
+          watched.delete(fd)
           poll.close()
         },
       }

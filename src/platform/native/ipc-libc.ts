@@ -70,7 +70,9 @@ function bind(koffi: Koffi): IpcLibc {
     write: library.func('int64_t write(int fd, void *data, size_t bytes)'),
     close: library.func('int close(int fd)'),
     fcntl: library.func('int fcntl(int fd, int command, intptr_t argument)'),
-    mmap: library.func('intptr_t mmap(uintptr_t address, size_t bytes, int protection, int flags, int fd, int64_t offset)'),
+    mmap: library.func(
+      'intptr_t mmap(uintptr_t address, size_t bytes, int protection, int flags, int fd, int64_t offset)',
+    ),
     munmap: library.func('int munmap(uintptr_t address, size_t bytes)'),
     memfdCreate: library.func('int memfd_create(const char *name, unsigned int flags)'),
     ftruncate: library.func('int ftruncate(int fd, int64_t bytes)'),

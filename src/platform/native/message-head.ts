@@ -67,9 +67,11 @@ export function createMessageHead(libc: Pick<IpcLibc, 'address'>): MessageHead {
       while (at + CONTROL_HEAD_BYTES <= end) {
         const bytes = controlView.getUint32(at, true)
         if (bytes < CONTROL_HEAD_BYTES) return
-        const rights = controlView.getInt32(at + 8, true) === SOL_SOCKET && controlView.getInt32(at + 12, true) === SCM_RIGHTS
+        const rights =
+          controlView.getInt32(at + 8, true) === SOL_SOCKET && controlView.getInt32(at + 12, true) === SCM_RIGHTS
         if (rights) {
-          for (let i = at + CONTROL_HEAD_BYTES; i + 4 <= at + bytes; i += 4) descriptors.push(controlView.getInt32(i, true))
+          for (let i = at + CONTROL_HEAD_BYTES; i + 4 <= at + bytes; i += 4)
+            descriptors.push(controlView.getInt32(i, true))
         }
         at += Math.ceil(bytes / 8) * 8
       }

@@ -86,8 +86,7 @@ export function createSharedMemory(libc: IpcLibc): SharedMemory {
       const fd = libc.memfdCreate(name, MFD_CLOEXEC | MFD_ALLOW_SEALING)
       if (fd < 0) throw nativeError(libc.errno(), 'memfd_create')
       const sealed =
-        libc.ftruncate(fd, bytes) >= 0 &&
-        libc.fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) >= 0
+        libc.ftruncate(fd, bytes) >= 0 && libc.fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) >= 0
       if (sealed) return fd
       const errno = libc.errno()
       libc.close(fd)

@@ -12,11 +12,13 @@ const AF_UNIX = 1
 const SOCK_STREAM = 1
 const SOCK_NONBLOCK = 0o4000
 const SOCK_CLOEXEC = 0o2000000
+const SOCKET_TYPE = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC
 const MSG_CTRUNC = 8
 const MSG_NOSIGNAL = 0x4000
 const MSG_CMSG_CLOEXEC = 0x40000000
 const EINTR = 4
 const EAGAIN = 11
+const ECONNABORTED = 103
 const ECONNREFUSED = 111
 const PATH_BYTES = 108
 const BACKLOG = 16
@@ -26,67 +28,45 @@ export type UnixSockets = Pick<HostIpc, 'listen' | 'accept' | 'connect' | 'socke
 
 /** Makes the functions for one process. */
 export function createUnixSockets(libc: IpcLibc): UnixSockets {
-  const head = createMessageHead(libc)
-
-  function newSocket(): number {
-    return checked(libc, libc.socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), 'socket')
-  }
-
-  /** Whether somebody answers at `path`. */
-  function isLive(address: Uint8Array): boolean {
-    const probe = newSocket()
-    const refused = libc.connect(probe, address, address.byteLength) < 0 && libc.errno() === ECONNREFUSED
-    libc.close(probe)
-    return !refused
-  }
-
+  const { receive, send } = createTransfer(libc)
   return {
-    listen(path) {
-      const address = socketAddress(path)
-      // Only a socket is ever removed, and only one whose owner is gone.
-      if (isSocket(path)) {
-        if (isLive(address)) throw new BlockError('EADDRINUSE', `${path} is in use by another process`, { op: 'listen' })
-        rmSync(path, { force: true })
-      }
-      const fd = newSocket()
-      if (libc.bind(fd, address, address.byteLength) < 0 || libc.listen(fd, BACKLOG) < 0) {
-        const errno = libc.errno()
-        libc.close(fd)
-        throw nativeError(errno, path)
-      }
-      return fd
-    },
-
+    listen: (path) => listen(libc, path),
     accept(listener) {
       const fd = libc.accept4(listener, 0, 0, SOCK_NONBLOCK | SOCK_CLOEXEC)
       if (fd >= 0) return fd
+      const errno = libc.errno()
       // A connection that is gone again before it was accepted is none.
-      if (isTemporary(libc.errno()) || libc.errno() === 103) return undefined
-      throw nativeError(libc.errno(), 'accept')
+      if (isTemporary(errno) || errno === ECONNABORTED) return undefined
+      throw nativeError(errno, 'accept')
     },
-
     connect(path) {
-      const fd = newSocket()
+      const fd = newSocket(libc)
       const address = socketAddress(path)
       if (libc.connect(fd, address, address.byteLength) >= 0) return fd
       const errno = libc.errno()
       libc.close(fd)
       throw nativeError(errno, path)
     },
-
     socketPair() {
       const pair = new Int32Array(2)
-      const type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC
-      checked(libc, libc.socketpair(AF_UNIX, type, 0, new Uint8Array(pair.buffer)), 'socketpair')
+      checked(libc, libc.socketpair(AF_UNIX, SOCKET_TYPE, 0, new Uint8Array(pair.buffer)), 'socketpair')
       return [pair[0] as number, pair[1] as number]
     },
+    receive,
+    send,
+  }
+}
 
+function createTransfer(libc: IpcLibc): Pick<HostIpc, 'receive' | 'send'> {
+  const head = createMessageHead(libc)
+  return {
     receive(socket, into, descriptors) {
       head.describe(into, SCM_MAX_FD)
       const got = libc.recvmsg(socket, head.message, MSG_CMSG_CLOEXEC)
       if (got < 0) {
-        if (isTemporary(libc.errno())) return undefined
-        throw nativeError(libc.errno(), 'recvmsg')
+        const errno = libc.errno()
+        if (isTemporary(errno)) return undefined
+        throw nativeError(errno, 'recvmsg')
       }
       head.takeDescriptors(descriptors)
       if ((head.flags() & MSG_CTRUNC) !== 0) {
@@ -94,16 +74,44 @@ export function createUnixSockets(libc: IpcLibc): UnixSockets {
       }
       return got
     },
-
     send(socket, data, descriptors) {
       head.describe(data, 0)
       head.putDescriptors(descriptors)
       const sent = libc.sendmsg(socket, head.message, MSG_NOSIGNAL)
       if (sent >= 0) return sent
-      if (isTemporary(libc.errno())) return undefined
-      throw nativeError(libc.errno(), 'sendmsg')
+      const errno = libc.errno()
+      if (isTemporary(errno)) return undefined
+      throw nativeError(errno, 'sendmsg')
     },
   }
+}
+
+function listen(libc: IpcLibc, path: string): number {
+  const address = socketAddress(path)
+  // Only a socket is ever removed, and only one whose owner is gone.
+  if (isSocket(path)) {
+    if (isLive(libc, address)) {
+      throw new BlockError('EADDRINUSE', `${path} is in use by another process`, { op: 'listen' })
+    }
+    rmSync(path, { force: true })
+  }
+  const fd = newSocket(libc)
+  if (libc.bind(fd, address, address.byteLength) >= 0 && libc.listen(fd, BACKLOG) >= 0) return fd
+  const errno = libc.errno()
+  libc.close(fd)
+  throw nativeError(errno, path)
+}
+
+/** Whether somebody answers there. */
+function isLive(libc: IpcLibc, address: Uint8Array): boolean {
+  const probe = newSocket(libc)
+  const refused = libc.connect(probe, address, address.byteLength) < 0 && libc.errno() === ECONNREFUSED
+  libc.close(probe)
+  return !refused
+}
+
+function newSocket(libc: IpcLibc): number {
+  return checked(libc, libc.socket(AF_UNIX, SOCKET_TYPE, 0), 'socket')
 }
 
 function isTemporary(errno: number): boolean {

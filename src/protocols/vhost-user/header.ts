@@ -49,8 +49,7 @@ export function encodeMessage(
 ): Uint8Array {
   const bytes = new Uint8Array(VHOST_USER_HEADER_BYTES + payload.byteLength)
   const view = new DataView(bytes.buffer)
-  const flags =
-    VHOST_USER_VERSION | (reply ? VHOST_USER_REPLY_MASK : 0) | (needReply ? VHOST_USER_NEED_REPLY_MASK : 0)
+  const flags = VHOST_USER_VERSION | (reply ? VHOST_USER_REPLY_MASK : 0) | (needReply ? VHOST_USER_NEED_REPLY_MASK : 0)
   view.setUint32(0, request, true)
   view.setUint32(4, flags, true)
   view.setUint32(8, payload.byteLength, true)

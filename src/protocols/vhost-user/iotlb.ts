@@ -39,6 +39,7 @@ export function decodeIotlb(payload: Uint8Array): IotlbMessage {
   }
 }
 
+/** The message as a payload. */
 export function encodeIotlb(message: IotlbMessage): Uint8Array {
   const payload = new Uint8Array(IOTLB_BYTES)
   const view = new DataView(payload.buffer)

@@ -34,11 +34,13 @@ export interface VringState {
   num: number
 }
 
+/** A ring and a number, of a payload. */
 export function decodeVringState(payload: Uint8Array): VringState {
   const view = payloadView(payload, VRING_STATE_BYTES)
   return { index: view.getUint32(0, true), num: view.getUint32(4, true) }
 }
 
+/** The same as a payload. */
 export function encodeVringState(state: VringState): Uint8Array {
   const bytes = new Uint8Array(VRING_STATE_BYTES)
   const view = new DataView(bytes.buffer)
@@ -58,6 +60,7 @@ export interface VringAddress {
   log: bigint
 }
 
+/** The places of a ring, of a payload. */
 export function decodeVringAddress(payload: Uint8Array): VringAddress {
   const view = payloadView(payload, VRING_ADDRESS_BYTES)
   return {
@@ -70,6 +73,7 @@ export function decodeVringAddress(payload: Uint8Array): VringAddress {
   }
 }
 
+/** The same as a payload. */
 export function encodeVringAddress(address: VringAddress): Uint8Array {
   const bytes = new Uint8Array(VRING_ADDRESS_BYTES)
   const view = new DataView(bytes.buffer)
@@ -95,6 +99,7 @@ export function decodeVringDescriptor(payload: Uint8Array): VringDescriptor {
   return { index: Number(value & 0xffn), hasDescriptor: (value & 0x100n) === 0n }
 }
 
+/** The same as a payload. */
 export function encodeVringDescriptor({ index, hasDescriptor }: VringDescriptor): Uint8Array {
   return encodeU64(index | (hasDescriptor ? 0 : 0x100))
 }

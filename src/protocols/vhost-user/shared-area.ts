@@ -18,6 +18,7 @@ export interface InflightDescription {
   queueSize: number
 }
 
+/** The payload of GET_INFLIGHT_FD and SET_INFLIGHT_FD. */
 export function decodeInflight(payload: Uint8Array): InflightDescription {
   const view = payloadView(payload, INFLIGHT_BYTES)
   return {
@@ -45,11 +46,13 @@ export interface LogDescription {
   offset: bigint
 }
 
+/** The payload of SET_LOG_BASE. */
 export function decodeLog(payload: Uint8Array): LogDescription {
   const view = payloadView(payload, LOG_BYTES)
   return { size: view.getBigUint64(0, true), offset: view.getBigUint64(8, true) }
 }
 
+/** The same as a payload. */
 export function encodeLog(log: LogDescription): Uint8Array {
   const payload = new Uint8Array(LOG_BYTES)
   const view = new DataView(payload.buffer)
@@ -79,6 +82,7 @@ export function decodeVringArea(payload: Uint8Array): VringArea {
   }
 }
 
+/** The same as a payload. */
 export function encodeVringArea(area: VringArea): Uint8Array {
   const payload = new Uint8Array(VRING_AREA_BYTES)
   const view = new DataView(payload.buffer)

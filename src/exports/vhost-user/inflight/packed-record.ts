@@ -4,8 +4,8 @@
 // Each store is in its place, for the process may be killed after any of them.
 
 import { BlockError } from '../../../common/error.js'
+import type { QueueState } from '../../../devices/virtio/queue/device-queue.js'
 import type { InflightTracker } from '../../../devices/virtio/queue/inflight-tracker.js'
-import type { QueueState } from '../../../devices/virtio/queue/queue-state.js'
 import type { EarlierList } from '../../../devices/virtio/queue/taken-heads.js'
 
 const HEAD_BYTES = 32
@@ -30,6 +30,14 @@ const RETURNING = 2
 /** Bytes of the record of a ring of `size` entries. */
 export function packedRecordBytes(size: number): number {
   return HEAD_BYTES + ENTRY_BYTES * size
+}
+
+/** The ring itself, slot by slot. */
+export interface PackedSlots {
+  readonly size: number
+  /** Whether a slot is marked available in the turn of a wrap counter. */
+  isAvailable(slot: number, wrap: boolean): boolean
+  markAvailable(slot: number, wrap: boolean): void
 }
 
 /** What an earlier life has left. */
@@ -64,35 +72,29 @@ export class PackedRecord implements InflightTracker {
   }
 
   /**
-   * What an earlier life has left. `start` is where the ring stands if this is the first; `isAvailable` says whether a slot
-   * is marked available in the turn of a wrap counter, and so was not shown to the driver as used. Throws EINVAL for a
-   * record that cannot be true.
+   * What an earlier life has left for `ring`, which stands at `start` if there was none. A batch that the earlier life was
+   * about to show is taken back. Throws EINVAL for a record that cannot be true.
    */
-  recover(
-    size: number,
-    start: QueueState,
-    isAvailable: (slot: number, wrap: boolean) => boolean,
-  ): PackedRemains {
-    this.size = size
+  recover(ring: PackedSlots, start: QueueState): PackedRemains {
+    this.size = ring.size
     if (this.halves[VERSION] === 0) {
       this.initialise(start)
       return { heads: [], lists: [], state: start }
     }
-    this.settle(isAvailable)
-    const firsts = this.firstEntries()
+    this.settle(ring)
     const remains: PackedRemains = { heads: [], lists: [], state: start }
     const owned = new Set<number>()
     let slots = 0
-    for (const first of firsts) {
+    for (const first of this.firstEntries()) {
       const list = this.readList(first, owned)
-      const head = this.halves[half(first) + 8] as number
-      if (head >= size || this.entryOf.has(head)) throw damaged()
+      const head = (list.descriptors.at(-1) as number) & 0xffff
+      if (head >= this.size || this.entryOf.has(head)) throw damaged()
       this.entryOf.set(head, first)
       remains.heads.push(head)
       remains.lists.push(list)
       slots += list.slots
     }
-    if (slots > size) throw damaged()
+    if (slots > this.size) throw damaged()
     this.linkFree(owned)
     remains.state = this.stateBehind(slots)
     return remains
@@ -105,16 +107,13 @@ export class PackedRecord implements InflightTracker {
     for (let i = 0; i < count; i++) {
       const word = entry * 8 + 8
       const from = 4 * i
-      const rest = descriptors[from + 3] as number
-      this.words[word + 4] = ((rest & 0xffff) | (rest & 0xffff_0000)) >>> 0
+      this.words[word + 4] = descriptors[from + 3] as number
       this.words[word + 5] = descriptors[from + 2] as number
       this.words[word + 6] = descriptors[from] as number
       this.words[word + 7] = descriptors[from + 1] as number
       last = entry
       entry = this.halves[half(entry) + 1] as number
     }
-    // The id of a list stands in its last descriptor (virtio 1.2, 2.8.6); the record has it in the first as well.
-    this.halves[half(first) + 8] = head
     this.halves[half(first) + 2] = last
     this.halves[half(first) + 3] = count
     this.words[first * 8 + 10] = this.counter >>> 0
@@ -162,33 +161,35 @@ export class PackedRecord implements InflightTracker {
   }
 
   /** Decides what became of a batch that was being shown when the earlier life ended. */
-  private settle(isAvailable: (slot: number, wrap: boolean) => boolean): void {
-    const slot = this.halves[OLD_USED] as number
-    const wrap = this.bytes[OLD_USED_WRAP] !== 0
-    if (slot >= this.size) throw damaged()
-    let returned = 0
-    const firsts: number[] = []
+  private settle(ring: PackedSlots): void {
+    const used = this.halves[USED] as number
+    const usedWrap = this.bytes[USED_WRAP] !== 0
+    const oldUsed = this.halves[OLD_USED] as number
+    const oldWrap = this.bytes[OLD_USED_WRAP] !== 0
+    if (used >= this.size || oldUsed >= this.size) throw damaged()
+    const returning: number[] = []
     for (let entry = 0; entry < this.entries; entry++) {
-      if (this.bytes[HEAD_BYTES + ENTRY_BYTES * entry] !== RETURNING) continue
-      firsts.push(entry)
-      returned += this.halves[half(entry) + 3] as number
+      if (this.bytes[HEAD_BYTES + ENTRY_BYTES * entry] === RETURNING) returning.push(entry)
     }
-    if (firsts.length === 0) {
-      // Everything was settled but for the last of the positions, which the ring's own batch cannot have passed.
-      this.setUsed(this.halves[USED] as number, this.bytes[USED_WRAP] !== 0)
-      return
-    }
-    const shown = !isAvailable(slot, wrap)
-    for (const first of firsts) this.bytes[HEAD_BYTES + ENTRY_BYTES * first] = shown ? 0 : IN_FLIGHT
-    if (!shown) this.setUsed(slot, wrap)
-    else this.advance(slot, wrap, returned)
+    // The first descriptor of a batch is marked last, and shows all of it.
+    const shown = returning.length === 0 || !ring.isAvailable(oldUsed, oldWrap)
+    for (const first of returning) this.bytes[HEAD_BYTES + ENTRY_BYTES * first] = shown ? 0 : IN_FLIGHT
+    if (shown) this.setUsed(used, usedWrap)
+    else this.takeBack(ring, oldUsed, oldWrap, used)
   }
 
-  private advance(slot: number, wrap: boolean, slots: number): void {
-    const used = slot + slots
-    if (slots > this.size) throw damaged()
-    if (used >= this.size) this.setUsed(used - this.size, !wrap)
-    else this.setUsed(used, wrap)
+  /** What stands behind the first descriptor of a batch must not be seen once that one is shown for itself. */
+  private takeBack(ring: PackedSlots, oldUsed: number, oldWrap: boolean, used: number): void {
+    let slot = oldUsed
+    let wrap = oldWrap
+    for (let left = this.size; left > 0 && slot !== used; left--) {
+      ring.markAvailable(slot, wrap)
+      slot++
+      if (slot < this.size) continue
+      slot = 0
+      wrap = !wrap
+    }
+    this.setUsed(oldUsed, oldWrap)
   }
 
   private setUsed(index: number, wrap: boolean): void {

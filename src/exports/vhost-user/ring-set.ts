@@ -1,0 +1,192 @@
+// The rings of one connection: what starts and stops them. A ring runs when all of it is known, it is enabled, and a way to
+// kick it has been set (vhost-user.rst, Ring states); it stops when its base is asked for, when it is disabled, and for as
+// long as memory is being replaced. To stop is to wait until its requests have ended.
+
+import { BlockError } from '../../common/error.js'
+import type { HostIpc } from '../../common/host-ipc.js'
+import type { QueueConfig } from '../../devices/virtio/queue/queue-layout.js'
+import { VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD } from '../../protocols/vhost-user/messages.js'
+import type { VringAddress } from '../../protocols/vhost-user/payloads.js'
+import { packedRingBytes } from '../../protocols/virtio/packed-ring.js'
+import { availRingBytes, descriptorTableBytes, usedRingBytes } from '../../protocols/virtio/split-ring.js'
+import type { BackendDevice } from './backend-device.js'
+import type { InflightMemory } from './inflight/inflight-memory.js'
+import type { MemoryTable } from './memory-table.js'
+import type { Negotiation } from './negotiation.js'
+import { Ring } from './ring.js'
+import { decodeBase, encodeBase, ringPosition } from './ring-position.js'
+
+/** What the rings need of their connection. */
+export interface RingHost {
+  readonly ipc: HostIpc
+  readonly device: BackendDevice
+  readonly negotiation: Negotiation
+  readonly table: MemoryTable
+  readonly inflight: InflightMemory | undefined
+  /** A ring was kicked, or has just been started. */
+  kicked(): void
+  /** Something is wrong with one ring alone. */
+  ringFailed(ring: Ring, error: unknown): void
+  /** The driver is to be told of used buffers. */
+  callRing(ring: Ring): void
+}
+
+/** The rings. */
+export class RingSet {
+  readonly rings: readonly Ring[]
+  /** Whether one has run since the device was at its beginning. */
+  ranSinceReset = false
+
+  private readonly host: RingHost
+
+  constructor(host: RingHost) {
+    this.host = host
+    this.rings = Array.from({ length: host.device.queueCount }, (_, index) => new Ring(host.ipc, index))
+  }
+
+  /** Throws EINVAL for a ring that does not exist. */
+  get(index: number): Ring {
+    const ring = this.rings[index]
+    if (ring === undefined) throw new BlockError('EINVAL', `no ring ${index}`)
+    return ring
+  }
+
+  get anyRunning(): boolean {
+    return this.rings.some(({ running }) => running)
+  }
+
+  /** Whether a ring runs whose driver has no way to kick. */
+  get hasUnkicked(): boolean {
+    return this.rings.some(({ running, kickSource }) => running && kickSource === 'polling')
+  }
+
+  /** Throws EINVAL for a size that no ring has, EBUSY while the ring runs. */
+  setSize(index: number, size: number): void {
+    const ring = this.stopped(index)
+    const { device, negotiation } = this.host
+    if (size < 1 || size > device.queueSizeMax || (!negotiation.packed && (size & (size - 1)) !== 0)) {
+      throw new BlockError('EINVAL', `ring ${index}: a size of ${size}`)
+    }
+    ring.size = size
+  }
+
+  /** Throws EINVAL for a base that the ring cannot have, EBUSY while the ring runs. */
+  setBase(index: number, base: number): void {
+    const ring = this.stopped(index)
+    decodeBase(base, ring.size, this.host.negotiation.packed)
+    ring.base = base
+  }
+
+  /** Throws EINVAL for addresses outside memory, EBUSY for others than those of a ring that runs. */
+  setAddress(address: VringAddress): void {
+    const ring = this.get(address.index)
+    if (ring.running && ring.address !== undefined && isSamePlace(ring.address, address)) return
+    this.stopped(address.index)
+    const { table } = this.host
+    // Memory may come later; what cannot be looked at yet is looked at when the ring starts.
+    if (table.memory !== undefined && ring.size > 0) this.layout(ring.size, address)
+    ring.address = address
+  }
+
+  /** Starts the ring if it can run now. Throws EINVAL where it was to start and cannot. */
+  start(ring: Ring): void {
+    const { host } = this
+    const { device, negotiation, table } = host
+    const { address, size } = ring
+    const enabled = ring.enabled || !negotiation.enablesRings
+    if (ring.running || !enabled || ring.kickSource === 'none' || address === undefined || size === 0) return
+    if (table.memory === undefined || negotiation.features === undefined) return
+    const config = this.layout(size, address)
+    const inflight = host.inflight === undefined ? undefined : { memory: host.inflight, index: ring.index }
+    const { state, tracker, heads, lists } = ringPosition({
+      memory: table.memory,
+      config,
+      packed: negotiation.packed,
+      base: ring.base,
+      knowsRecords: negotiation.has(VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD),
+      inflight,
+    })
+    this.rewatch(ring)
+    try {
+      negotiation.driverReady()
+      device.enableQueue(ring.index, config, state, tracker)
+    } catch (error) {
+      ring.stopWatching()
+      throw error
+    }
+    ring.running = true
+    this.ranSinceReset = true
+    if (heads.length > 0) device.refetch(ring.index, heads, lists)
+    // Buffers that were used before, by whoever served the ring then, may not have been told of.
+    if (state.usedIndex !== 0 || state.availIndex !== 0) host.callRing(ring)
+    host.kicked()
+  }
+
+  /** Takes the kicks of the descriptor that the ring has now. */
+  rewatch(ring: Ring): void {
+    const { host } = this
+    ring.startWatching(
+      () => host.kicked(),
+      (error) => host.ringFailed(ring, error),
+    )
+  }
+
+  /** Stops the ring once its requests have ended; its base is where it stood. */
+  async stop(ring: Ring): Promise<void> {
+    ring.stopWatching()
+    if (!ring.running) return
+    const state = await this.host.device.stopQueue(ring.index)
+    ring.base = encodeBase(state, this.host.negotiation.packed)
+    ring.running = false
+  }
+
+  /** Stops every ring that runs, does `change`, and starts them again; those that then cannot run stay off. */
+  async whileStopped(change: () => void): Promise<void> {
+    const stopped = await this.stopAll()
+    change()
+    for (const ring of stopped) {
+      try {
+        this.start(ring)
+      } catch (error) {
+        this.host.ringFailed(ring, error)
+      }
+    }
+  }
+
+  /** Stops every ring; those that ran. */
+  async stopAll(): Promise<Ring[]> {
+    const running = this.rings.filter((ring) => ring.running)
+    for (const ring of running) await this.stop(ring)
+    return running
+  }
+
+  private stopped(index: number): Ring {
+    const ring = this.get(index)
+    if (ring.running) throw new BlockError('EBUSY', `ring ${index} is running`)
+    return ring
+  }
+
+  /** Addresses of the front-end as addresses of the guest. Throws EINVAL for a part that no region holds. */
+  private layout(size: number, address: VringAddress): QueueConfig {
+    const { packed } = this.host.negotiation
+    const place = (what: string, at: bigint, bytes: number): QueueConfig['usedRing'] => {
+      const found = this.host.table.translate(at, bytes)
+      if (found !== undefined) return found
+      throw new BlockError('EINVAL', `ring ${address.index}: its ${what} at 0x${at.toString(16)} lies outside memory`)
+    }
+    return {
+      size,
+      descriptorTable: place(
+        'descriptors',
+        address.descriptor,
+        packed ? packedRingBytes(size) : descriptorTableBytes(size),
+      ),
+      availRing: place('available part', address.available, packed ? 4 : availRingBytes(size)),
+      usedRing: place('used part', address.used, packed ? 4 : usedRingBytes(size)),
+    }
+  }
+}
+
+function isSamePlace(a: VringAddress, b: VringAddress): boolean {
+  return a.descriptor === b.descriptor && a.used === b.used && a.available === b.available
+}
