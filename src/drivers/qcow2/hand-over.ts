@@ -3,6 +3,7 @@
 import { BlockError } from '../../common/error.js'
 import { startCleaning, stopCleaning } from './metadata/caches.js'
 import { settleImage } from './metadata/flush.js'
+import { setSnapshots } from './metadata/overlap.js'
 import { reloadTables } from './metadata/reload-tables.js'
 import { readFirstCluster } from './open.js'
 import { loadSnapshots, mapSnapshotTables } from './snapshots/snapshot-tables.js'
@@ -27,7 +28,8 @@ export async function takeBack(state: Qcow2State): Promise<void> {
   ) {
     throw new BlockError('EINVAL', 'the image has another geometry than before', { node: state.node.nodeName })
   }
-  Object.assign(state, { header, extensions, backingName, snapshots: [], snapshotTableBytes: 0 })
+  Object.assign(state, { header, extensions, backingName })
+  setSnapshots(state, [], 0)
   await reloadTables(state)
   await loadSnapshots(state)
   await mapSnapshotTables(state)

@@ -124,7 +124,7 @@ function qcow2Io(state: Qcow2State): NodeIo {
     ...(hasDataFile(state) ? {} : { vmstate: vmstateIo(state) }),
     info: () => ({
       clusterSize: layout.clusterSize,
-      vmStateOffset: hasDataFile(state) ? 0 : vmstateOffset(state),
+      vmStateOffset: vmstateOffset(state),
       isDirty: isDirty(state),
       needsCompressedWrites: false,
       isEncrypted: state.header.cryptMethod !== CRYPT_NONE,

@@ -6,6 +6,7 @@ import { host } from '../format/layout.js'
 import { encodeSnapshotTable } from '../format/snapshot-table.js'
 import { settleMetadata } from '../metadata/flush.js'
 import { repairHeaderFields } from '../metadata/header-update.js'
+import { setSnapshots } from '../metadata/overlap.js'
 import { allocateClusters } from '../refcounts/allocator.js'
 import { mapSnapshotTables } from '../snapshots/snapshot-tables.js'
 import type { Qcow2State } from '../state.js'
@@ -27,7 +28,6 @@ export async function rewriteSnapshots(state: Qcow2State, { entries }: CheckedSn
   await settleMetadata(state)
   await flush(state.file)
   await repairHeaderFields(state, 'snapshots', { nbSnapshots: snapshots.length, snapshotsOffset: offset })
-  state.snapshots = snapshots
-  state.snapshotTableBytes = table.byteLength
+  setSnapshots(state, snapshots, table.byteLength)
   await mapSnapshotTables(state)
 }

@@ -2,8 +2,10 @@
 // I14). Ranges that are few are compared; L2 tables and refcount blocks are found in a set of their clusters.
 
 import type { BlockError } from '../../../common/error.js'
+import { MAX_LENGTH } from '../../../common/limits.js'
 import { SparseBits } from '../../../common/sparse-bits.js'
 import { clusterEnd, clusterStart, ENTRY_BYTES, type HostOffset, host } from '../format/layout.js'
+import type { Snapshot } from '../format/snapshot-table.js'
 import type { Table64 } from '../format/table.js'
 import type { Qcow2State } from '../state.js'
 import { markCorrupt } from './corruption.js'
@@ -23,7 +25,7 @@ const NAMES: Readonly<Record<OverlapFlag, string>> = {
 }
 
 /** The tables that move about and may be many. */
-type ScatteredFlag = 'active-l2' | 'refcount-block' | 'inactive-l2'
+type ScatteredFlag = 'active-l2' | 'refcount-block' | 'inactive-l1' | 'inactive-l2'
 
 /** Which host clusters hold the scattered tables. */
 export class MetadataMap {
@@ -31,6 +33,7 @@ export class MetadataMap {
   readonly #clusters: Readonly<Record<ScatteredFlag, SparseBits>> = {
     'active-l2': new SparseBits(),
     'refcount-block': new SparseBits(),
+    'inactive-l1': new SparseBits(),
     'inactive-l2': new SparseBits(),
   }
 
@@ -66,7 +69,7 @@ export class MetadataMap {
 
   #paint(flag: ScatteredFlag, offset: HostOffset, bytes: number, value: boolean): void {
     const from = Math.floor(offset / this.#clusterSize)
-    this.#clusters[flag].paint(from, from + Math.ceil(bytes / this.#clusterSize), value)
+    this.#clusters[flag].paint(from, Math.ceil((offset + bytes) / this.#clusterSize), value)
   }
 }
 
@@ -122,8 +125,6 @@ function hits(state: Qcow2State, flag: OverlapFlag, offset: HostOffset, bytes: n
       return inside(header.refcountTableOffset, header.refcountTableClusters * layout.clusterSize)
     case 'snapshot-table':
       return inside(header.snapshotsOffset, state.snapshotTableBytes)
-    case 'inactive-l1':
-      return state.snapshots.some((snapshot) => inside(snapshot.l1TableOffset, snapshot.l1Size * ENTRY_BYTES))
     case 'bitmap-directory': {
       const { bitmaps } = state.extensions
       return bitmaps !== undefined && inside(bitmaps.directoryOffset, bitmaps.directorySize)
@@ -140,6 +141,19 @@ export function mapActiveTables(state: Qcow2State): void {
   for (let index = 0; index < l1.length; index++) {
     const offset = l1.offset(index)
     if (offset > 0) metadata.add('active-l2', offset as HostOffset, layout.clusterSize)
+  }
+}
+
+/** The snapshots are these now: their L1 tables are taken into the map. */
+export function setSnapshots(state: Qcow2State, snapshots: readonly Snapshot[], tableBytes: number): void {
+  const { metadata } = state
+  state.snapshots = snapshots
+  state.snapshotTableBytes = tableBytes
+  metadata.clear('inactive-l1')
+  for (const { l1TableOffset, l1Size } of snapshots) {
+    const bytes = l1Size * ENTRY_BYTES
+    // No file reaches to where a damaged table may be said to be.
+    if (bytes > 0 && l1TableOffset <= MAX_LENGTH - bytes) metadata.add('inactive-l1', l1TableOffset, bytes)
   }
 }
 
@@ -180,12 +194,13 @@ function isNearMetadata(state: Qcow2State, offset: HostOffset, bytes: number): b
   const meets = (start: number, length: number) => first < start + length && start < end
   if (meets(header.l1TableOffset, header.l1Size * ENTRY_BYTES)) return true
   if (meets(header.refcountTableOffset, header.refcountTableClusters * layout.clusterSize)) return true
-  if (state.snapshots.length > 0 || state.extensions.bitmaps !== undefined) {
-    return overlapOf(state, offset, bytes, []) !== undefined
-  }
+  if (meets(header.snapshotsOffset, state.snapshotTableBytes)) return true
+  const { bitmaps } = state.extensions
+  if (bitmaps !== undefined && meets(bitmaps.directoryOffset, bitmaps.directorySize)) return true
   return (
     metadata.touches('active-l2', offset, bytes) ||
     metadata.touches('refcount-block', offset, bytes) ||
+    metadata.touches('inactive-l1', offset, bytes) ||
     metadata.touches('inactive-l2', offset, bytes)
   )
 }

@@ -3,7 +3,6 @@
 
 import { BlockError } from '../../../common/error.js'
 import type { MaybePromise } from '../../../common/maybe-promise.js'
-import { background } from '../../../io/background.js'
 import { type HostOffset, host, isClusterAligned, MAX_HOST_OFFSET } from '../format/layout.js'
 import { readRefcount, writeRefcount } from '../format/refcount-codec.js'
 import type { CacheEntry } from '../metadata/cache-entries.js'
@@ -171,8 +170,8 @@ export function searchFreeNow(state: Qcow2State, count: number): number | undefi
   while (found < count) {
     const counted = refcountOf(state, state.freeClusterIndex++)
     if (typeof counted !== 'number') {
-      // The table is loaded by who looks again.
-      background(state.node, counted)
+      // Whoever looks again waits for the table, and is told where it cannot be read.
+      counted.catch(() => {})
       return undefined
     }
     found = counted === 0 ? found + 1 : 0

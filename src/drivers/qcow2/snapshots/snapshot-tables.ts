@@ -16,7 +16,7 @@ import { Table64 } from '../format/table.js'
 import { barrier } from '../metadata/barrier.js'
 import { settleMetadata } from '../metadata/flush.js'
 import { writeHeaderFields } from '../metadata/header-update.js'
-import { mapInactiveTables, refuseOverlap } from '../metadata/overlap.js'
+import { mapInactiveTables, refuseOverlap, setSnapshots } from '../metadata/overlap.js'
 import { allocateClusters, freeClusters } from '../refcounts/allocator.js'
 import { imageError, type Qcow2State } from '../state.js'
 
@@ -33,8 +33,8 @@ export async function loadSnapshots(state: Qcow2State): Promise<void> {
     await read(file, snapshotsOffset + position, into)
     return into
   }, nbSnapshots)
-  state.snapshots = table.entries.map((entry) => entry.snapshot)
-  state.snapshotTableBytes = table.bytes
+  const snapshots = table.entries.map((entry) => entry.snapshot)
+  setSnapshots(state, snapshots, table.bytes)
 }
 
 /** The L1 table of a snapshot. EINVAL or EFBIG for one that cannot be (threats I05). */
@@ -103,8 +103,7 @@ export async function takeSnapshots(state: Qcow2State, prepared: PreparedSnapsho
   const oldBytes = state.snapshotTableBytes
   const { snapshots, offset, bytes } = prepared
   await writeHeaderFields(state, 'snapshots', { nbSnapshots: snapshots.length, snapshotsOffset: offset })
-  state.snapshots = snapshots
-  state.snapshotTableBytes = bytes
+  setSnapshots(state, snapshots, bytes)
   if (snapshotsOffset > 0) await freeClusters(state, snapshotsOffset, oldBytes, 'snapshot')
 }
 
