@@ -250,9 +250,13 @@ export interface DriverDefinition<S extends OptionSchema = OptionSchema, State =
   delChild?(state: State, child: BlockChild): void
   /** Whether a new image reads as zero before anything is written. */
   hasZeroInit?(state: State): boolean
+  /** Of a protocol: what tells the file that is open from all others, whatever its name. */
+  identity?(state: State): string
   probeBlocksizes?(state: State): MaybePromise<BlockSizes>
   readonly createOptions?: OptionSchema
   create?(context: CreateContext, options: Record<string, unknown>): Promise<void>
+  /** Of a protocol: deletes a file that was made for an image whose making failed. */
+  deleteFile?(filename: string): Promise<void>
   /** Says how large a new image would be, by its creation options. */
   measure?(context: MeasureContext, options: Record<string, unknown>): MaybePromise<ImageMeasure>
   readonly amendOptions?: OptionSchema

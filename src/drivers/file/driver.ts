@@ -1,7 +1,7 @@
 // The definition of the file driver over a platform: the process's own, or one that a test made.
 
 import { type DriverDefinition, defineDriver } from '../../global-state/driver.js'
-import { createImageFile } from './create.js'
+import { createImageFile, deleteImageFile } from './create.js'
 import { checkImageLocks, restoreImageLocks, setImageLocks } from './image-locks.js'
 import { fileLimits, openFileNode } from './open.js'
 import type { OpenFile } from './open-file.js'
@@ -40,8 +40,10 @@ export function createFileDriver(
     },
     reopen: (file, context) => prepareFileReopen(file, context),
     hasZeroInit: (file) => file.device === undefined,
+    identity: ({ identity }) => `${identity.device}:${identity.inode}`,
     create: (context, options) =>
       createImageFile(platform, stripProtocol(context.filename), options as FileCreateOptions),
+    deleteFile: (filename) => deleteImageFile(platform, stripProtocol(filename)),
   })
 }
 

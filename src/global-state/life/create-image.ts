@@ -94,7 +94,10 @@ export async function prepareImage(
   }
 }
 
-/** Makes the image. EFBIG for a size that cannot be; otherwise what the drivers report. */
+/**
+ * Makes the image. EFBIG for a size that cannot be; otherwise what the drivers report. Where that fails, files that were made
+ * already are deleted by protocols that can.
+ */
 export function createPreparedImage(main: MainLoop, graph: BlockGraph, prepared: PreparedImage): Promise<void> {
   return main.call('createImage', graph.environment, async (call) => {
     const { format, filename, options } = prepared
@@ -124,9 +127,7 @@ export function createPreparedImage(main: MainLoop, graph: BlockGraph, prepared:
     try {
       await format.create?.(context, values)
     } catch (thrown) {
-      await files.close().catch(() => {
-        // The failure that led here is the one to report.
-      })
+      await files.discard()
       throw thrown instanceof BlockError && thrown.code === 'EFBIG' ? tooLarge(format) : thrown
     }
     await files.close()

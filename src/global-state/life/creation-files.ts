@@ -32,6 +32,8 @@ export class CreationFiles {
   readonly #format: BlockDriver
   /** Options of the protocol that the user gave. */
   readonly #options: FlatOptions
+  /** Every file that was made, by its name. */
+  readonly #made: { protocol: BlockDriver; filename: string }[] = []
   readonly #open: { node: NodeState; backend: BlockBackend | undefined }[] = []
 
   constructor(main: MainLoop, graph: BlockGraph, format: BlockDriver, options: FlatOptions) {
@@ -58,6 +60,7 @@ export class CreationFiles {
     }
     const { values } = readOptions(schema, given, { driver: protocol.name })
     await protocol.create(this.#protocolContext(protocol, filename), values)
+    this.#made.push({ protocol, filename })
     const node = await openNode(this.#main, this.#graph, { driver: protocol.name, filename, discard: 'unmap' })
     return { node, edge: await this.#hold(node) }
   }
@@ -79,6 +82,18 @@ export class CreationFiles {
       await closeNode(this.#main, node).catch(note)
     }
     if (errors.length > 0) throw errors[0]
+  }
+
+  /** Closes every node, and deletes the files, whatever fails: an image that is not whole is none. */
+  async discard(): Promise<void> {
+    const passOver = (error: unknown) => {
+      // The failure that led here is the one to report.
+      if (!(error instanceof BlockError)) throw error
+    }
+    await this.close().catch(passOver)
+    for (const { protocol, filename } of this.#made.splice(0).reverse()) {
+      await protocol.deleteFile?.(filename).catch(passOver)
+    }
   }
 
   async #hold(node: NodeState): Promise<BlockChild> {

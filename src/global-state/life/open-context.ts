@@ -1,7 +1,7 @@
 // What a driver's `open` may ask of the graph: its children, and a fall back to read-only.
 
 import { assert } from '../../common/assert.js'
-import { BDRV_CHILD_COW, type ChildRole } from '../../common/child-role.js'
+import { BDRV_CHILD_COW, BDRV_CHILD_PRIMARY, type ChildRole } from '../../common/child-role.js'
 import type { ErrnoName } from '../../common/errno.js'
 import { BlockError, quoteOutside } from '../../common/error.js'
 import { fullBackingFilename, pathHasProtocol } from '../../common/filename.js'
@@ -22,10 +22,16 @@ import type { EdgeState, NodeState } from '../node-state.js'
 import { isJsonFilename } from '../options/option-text.js'
 import { type FlatOptions, flattenOptions, mentionsChild, splitChild } from '../options/options.js'
 import { releaseNode } from './close.js'
+import { countFound, type FilesAbove, refuseRing, withFileOf } from './found-files.js'
 import type { OpenRequest } from './open-request.js'
 
-/** Images that are named inside images, one below the other. Longer chains are a ring, or meant to hurt; options may go deeper. */
-const MOST_FOUND = 200
+interface OpenedChild {
+  node: NodeState
+  /** Opened by what the node's options, or the image, say of it. */
+  inline: boolean
+  /** An image named it, or one above it. */
+  named: boolean
+}
 
 /** The context of one node being opened. Dead once `open` has settled. */
 export class OpenNodeContext implements OpenContext {
@@ -33,9 +39,18 @@ export class OpenNodeContext implements OpenContext {
   readonly #node: NodeState
   #rest: FlatOptions
   #probedFile: NodeState | undefined
+  /** Whether the node was opened as the file of a format. */
+  readonly #protocolFlag: OpenFlags
   #live = true
 
-  constructor(request: OpenRequest, node: NodeState, rest: FlatOptions, probedFile: NodeState | undefined) {
+  constructor(
+    request: OpenRequest,
+    node: NodeState,
+    rest: FlatOptions,
+    probedFile: NodeState | undefined,
+    protocolFlag: OpenFlags,
+  ) {
+    this.#protocolFlag = protocolFlag
     this.#request = request
     this.#node = node
     this.#rest = rest
@@ -99,9 +114,10 @@ export class OpenNodeContext implements OpenContext {
 
   async child(name: string, role: ChildRole, defaults: Record<string, unknown> = {}): Promise<EdgeState> {
     assert(this.#live, `child '${name}' asked for after open had settled`)
-    const { node, inline } = await this.#openedChild(name, role, defaults)
+    const { node, inline, named } = await this.#openedChild(name, role, defaults)
     const { main, call } = this.#request
     try {
+      if (named) refuseRing(node, this.#above(role), this.nodeName)
       const plan = new GraphPlan()
       const edge = plan.attach(this.#node, node, name, role)
       await applyPlan(call, plan, undefined, 'open')
@@ -141,11 +157,7 @@ export class OpenNodeContext implements OpenContext {
   }
 
   /** A chain says which of its links does not open. */
-  async #openedChild(
-    name: string,
-    role: ChildRole,
-    defaults: Record<string, unknown>,
-  ): Promise<{ node: NodeState; inline: boolean }> {
+  async #openedChild(name: string, role: ChildRole, defaults: Record<string, unknown>): Promise<OpenedChild> {
     try {
       return await this.#childNode(name, role, defaults)
     } catch (thrown) {
@@ -155,49 +167,49 @@ export class OpenNodeContext implements OpenContext {
     }
   }
 
-  async #childNode(
-    name: string,
-    role: ChildRole,
-    defaults: Record<string, unknown>,
-  ): Promise<{ node: NodeState; inline: boolean }> {
+  async #childNode(name: string, role: ChildRole, defaults: Record<string, unknown>): Promise<OpenedChild> {
     const { graph } = this.#request
     if (name === 'file' && this.#probedFile !== undefined) {
       const node = this.#probedFile
       this.#probedFile = undefined
       this.#rest = splitChild(this.#rest, name).own
-      return { node, inline: true }
+      return { node, inline: true, named: this.#request.named }
     }
     const split = splitChild(this.#rest, name)
     this.#rest = split.own
-    if (typeof split.reference === 'string') return { node: graph.node(split.reference), inline: false }
-    const options =
-      split.reference === null ? {} : await this.#withDefaults(split.child, flattenOptions(defaults), role)
+    if (typeof split.reference === 'string') return { node: graph.node(split.reference), inline: false, named: false }
+    const { options, found } =
+      split.reference === null
+        ? { options: {}, found: false }
+        : await this.#withDefaults(split.child, flattenOptions(defaults), role)
     if (Object.keys(options).length === 0) {
       throw new BlockError('EINVAL', `driver '${this.#node.driver.name}' needs a child '${name}'`, {
         node: this.nodeName,
         op: 'open',
       })
     }
-    return { node: await this.#open(options, role), inline: true }
+    const named = found || this.#request.named
+    return { node: await this.#open(options, role, named), inline: true, named }
   }
 
   /** What the user says of a child before what its parent would open. A file name of the latter stood in the image. */
-  async #withDefaults(given: FlatOptions, defaults: FlatOptions, role: ChildRole): Promise<FlatOptions> {
+  async #withDefaults(
+    given: FlatOptions,
+    defaults: FlatOptions,
+    role: ChildRole,
+  ): Promise<{ options: FlatOptions; found: boolean }> {
     const { filename, ...others } = defaults
-    if (typeof filename !== 'string') return { ...defaults, ...given }
-    if (Object.hasOwn(given, 'filename') || mentionsChild(given, 'file') !== 'absent') return { ...others, ...given }
+    if (typeof filename !== 'string') return { options: { ...defaults, ...given }, found: false }
+    if (Object.hasOwn(given, 'filename') || mentionsChild(given, 'file') !== 'absent') {
+      return { options: { ...others, ...given }, found: false }
+    }
     const resolved = await this.#resolveFound(filename, (role & BDRV_CHILD_COW) !== 0 ? 'backing' : 'data-file')
-    return { ...others, filename: resolved, ...given }
+    return { options: { ...others, filename: resolved, ...given }, found: true }
   }
 
   /** The full name of what an image names, if the graph's policy lets it be opened. */
   async #resolveFound(name: string, use: FoundName['use']): Promise<string> {
-    if (this.#request.depth >= MOST_FOUND) {
-      throw new BlockError('ELOOP', `images name each other more than ${MOST_FOUND} deep`, {
-        node: this.nodeName,
-        op: 'open',
-      })
-    }
+    countFound(this.#request.found, this.#request.depth, this.nodeName)
     const file = primaryEdge(this.#node)?.node
     const image = file === undefined ? undefined : exactFilename(file)
     const resolved = pathHasProtocol(name) ? name : (fullBackingFilename(image ?? '', name) ?? name)
@@ -211,11 +223,20 @@ export class OpenNodeContext implements OpenContext {
     })
   }
 
-  #open(options: FlatOptions, role: ChildRole): Promise<NodeState> {
-    const { parentFlags, parentOptions } = { parentFlags: this.#node.openFlags, parentOptions: this.#node.options }
+  /** The files above a child: what is no part of the image itself stands below its file. */
+  #above(role: ChildRole): FilesAbove | undefined {
+    const { above } = this.#request
+    return (role & BDRV_CHILD_PRIMARY) !== 0 ? above : withFileOf(this.#node, above)
+  }
+
+  #open(options: FlatOptions, role: ChildRole, named: boolean): Promise<NodeState> {
+    const parentFlags = this.#node.openFlags | this.#protocolFlag
+    const parentOptions = this.#node.options
     const settings =
       (role & BDRV_CHILD_COW) !== 0 ? { ...this.#request.settings, probe: false } : this.#request.settings
-    const request = { ...this.#request, settings, depth: this.#request.depth + 1, deferPermissions: false }
+    const { depth } = this.#request
+    const above = this.#above(role)
+    const request = { ...this.#request, settings, depth: depth + 1, above, named, deferPermissions: false }
     return request.open(request, options, { parentKind: this.#node.driver.kind, parentFlags, parentOptions, role })
   }
 }

@@ -1,6 +1,12 @@
 // Generic options of a node and how a child inherits them from its parent by role.
 
-import { BDRV_CHILD_COW, BDRV_CHILD_METADATA, type ChildRole, type DriverKind } from '../../common/child-role.js'
+import {
+  BDRV_CHILD_COW,
+  BDRV_CHILD_FILTERED,
+  BDRV_CHILD_METADATA,
+  type ChildRole,
+  type DriverKind,
+} from '../../common/child-role.js'
 import { BlockError, quoteOutside } from '../../common/error.js'
 import {
   BDRV_O_ALLOW_RDWR,
@@ -67,6 +73,8 @@ export function inheritOptions(own: FlatOptions, from: Inheritance): FlatOptions
 /** Flags a child inherits. */
 export function inheritedFlags(from: Inheritance): OpenFlags {
   let flags = from.parentFlags & BDRV_O_NO_IO
+  // What a filter stands in for, its child is.
+  if ((from.role & BDRV_CHILD_FILTERED) !== 0) flags |= from.parentFlags & BDRV_O_PROTOCOL
   const metadata = (from.role & BDRV_CHILD_METADATA) !== 0
   if (metadata || (from.parentKind === 'format' && (from.role & BDRV_CHILD_COW) === 0)) flags |= BDRV_O_PROTOCOL
   if (metadata) flags &= ~BDRV_O_NO_IO

@@ -6,6 +6,7 @@ import type { BlockGraph } from '../graph.js'
 import type { MainLoop, MainLoopCall } from '../main-loop.js'
 import type { NodeState } from '../node-state.js'
 import type { FlatOptions } from '../options/options.js'
+import type { FilesAbove, FoundFiles } from './found-files.js'
 import type { Inheritance } from './open-options.js'
 
 /** How a node is opened, besides its options. */
@@ -27,6 +28,12 @@ export interface OpenRequest {
   settings: OpenSettings
   /** Nesting of inline definitions; long chains give the stack a rest now and then. */
   depth: number
+  /** Shared by everything that is opened by one request. */
+  readonly found: FoundFiles
+  /** The files of the images above. */
+  readonly above: FilesAbove | undefined
+  /** An image named this one, or one above it. */
+  readonly named: boolean
   /** Leave the driver's own wishes for its children to a plan that follows (insertion of a filter). */
   deferPermissions: boolean
   /** Opens an inline definition below the one being opened. */

@@ -61,7 +61,9 @@ export function openRequest(
   settings: OpenSettings,
   deferPermissions = false,
 ): OpenRequest {
-  return { main, call, graph, settings, depth: 0, deferPermissions, open: openDefinition }
+  const found = { count: 0 }
+  const top = { depth: 0, found, above: undefined, named: false }
+  return { main, call, graph, settings, ...top, deferPermissions, open: openDefinition }
 }
 
 /** Opens an inline definition. The node returned has no hold: whoever asked links it or releases it. */
@@ -102,7 +104,7 @@ export async function openDefinition(
     node.probed = chosen.probed
     const drainAllDepth = graph.drainAllDepth
     node.state.quiesceCounter = drainAllDepth
-    const context = new OpenNodeContext(request, node, own.rest, chosen.file)
+    const context = new OpenNodeContext(request, node, own.rest, chosen.file, inherited & BDRV_O_PROTOCOL)
     try {
       await openDriver(request, node, context, own.values)
       register(request, node, drainAllDepth)

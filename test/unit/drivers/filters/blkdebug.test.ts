@@ -1,10 +1,16 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { BLK_PERM_WRITE } from '../../../../src/common/permissions.js'
+import { fileDriver } from '../../../../src/drivers/file/index.js'
 import { type BlkdebugNodeState, blkdebugDriver } from '../../../../src/drivers/filters/blkdebug.js'
+import type { BlockDriver } from '../../../../src/global-state/driver.js'
 import { drained } from '../../../../src/io/drained.js'
 import { Recording, recordingDriver } from '../../../../src/testing/storage/recording.js'
 import { settleMicrotasks } from '../../../../src/testing/virtual-clock.js'
 import { codeOf, openRig } from '../../../support/driver-rig.js'
+import { emptyImage } from '../../../support/qcow2-image.js'
 
 const over = (options: Record<string, unknown>, child = 'image') => ({
   driver: 'blkdebug',
@@ -24,6 +30,30 @@ describe('blkdebug', () => {
     await backend.read(512, into)
     expect([into[0], into[255], into[256]]).toEqual([0, 0, 1])
     expect(await close()).toBe(0)
+  })
+
+  it('as the file of a format stands over a file that is not probed', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'blockgraph-blkdebug-'))
+    try {
+      const filename = join(folder, 'disk.qcow2')
+      writeFileSync(filename, emptyImage(1_048_576, { clusterBits: 12 }))
+      for (const driver of [{ driver: 'qcow2' }, {}]) {
+        const options = { ...driver, 'file.driver': 'blkdebug', 'file.image.filename': filename }
+        const { node, close } = await openRig(options, {
+          drivers: [fileDriver as BlockDriver],
+          settings: { probe: true },
+        })
+        const below = node.file?.node
+        expect([node, below, below?.children[0]?.node].map((at) => at?.driver.name)).toEqual([
+          'qcow2',
+          'blkdebug',
+          'file',
+        ])
+        expect(await close()).toBe(0)
+      }
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
   })
 
   it('fails what a rule given as dotted options covers', async () => {

@@ -24,6 +24,9 @@ function makeHost(failing: 'nothing' | 'create' | 'format' = 'nothing') {
       created.push(options)
       files.set(context.filename, new Uint8Array(Number(options.size)))
     },
+    async deleteFile(filename) {
+      files.delete(filename)
+    },
     open(_context, options) {
       if (!files.has(options.filename)) throw new BlockError('ENOENT', `there is no '${options.filename}'`)
       return { io: fileIo(options.filename), state: undefined }
@@ -110,6 +113,8 @@ test('a format that fails leaves nothing open, and what does not fit is told in 
     code: 'EIO',
   })
   expect([broken.graph.nodes.size, broken.graph.backends.size]).toEqual([0, 0])
+  // What was made for it has gone; what was there has not.
+  expect([...broken.files.keys()]).toEqual(['base'])
   const full = makeHost('create')
   const message = "The image size is too large for file format 'headed' (try using a larger cluster size)"
   const tooLarge = { code: 'EFBIG', message }
