@@ -5,8 +5,11 @@ import { openStore } from '../../src/drivers/memory.js'
 import { qcow2Driver } from '../../src/drivers/qcow2/index.js'
 import type { Qcow2State } from '../../src/drivers/qcow2/state.js'
 import { type BlockDriver, defineDriver } from '../../src/global-state/driver.js'
+import type { MainLoop } from '../../src/global-state/main-loop.js'
+import type { NodeState } from '../../src/global-state/node-state.js'
 import { stateOf } from '../../src/global-state/state-of.js'
-import type { NodeIo } from '../../src/io/node-io.js'
+import { type DrainedSection, withDrained } from '../../src/io/drained.js'
+import type { NodeIo, TruncateOptions } from '../../src/io/node-io.js'
 import { nodeServices } from '../../src/platform/services.js'
 import { FaultPlan, faultDriver } from '../../src/testing/storage/faults.js'
 import { type ChunkStore, contentOf, storageDriver, storageOf } from '../../src/testing/storage/memory-storage.js'
@@ -55,6 +58,16 @@ export class OpenQcow2 {
     const into = new Uint8Array(bytes).fill(0xcc)
     await this.rig.backend.read(offset, into)
     return into
+  }
+
+  truncate(length: number, truncate: Partial<TruncateOptions> = {}): Promise<void> {
+    return this.rig.backend.truncate(length, { truncate })
+  }
+
+  /** Runs `act` in the main loop while nothing is in flight. */
+  quiet<T>(act: (main: MainLoop, quiet: DrainedSection, node: NodeState) => Promise<T>): Promise<T> {
+    const { graph, node } = this.rig
+    return graph.mainLoop((main) => withDrained([node], (section) => act(main, section, node)))
   }
 
   flush(): Promise<void> {
