@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { codeOf } from '../../../../support/code-of.js'
 import { closeSound, filled, type OpenQcow2, openQcow2 } from '../../../../support/open-qcow2.js'
 import { COPIED, type ImageBytes } from '../../../../support/qcow2-bytes.js'
+import { firstDifferentCluster } from '../../../../support/qcow2-compare.js'
 import { handMadeImage } from '../../../../support/qcow2-image.js'
 
 const CLUSTER = 512
@@ -85,7 +86,7 @@ describe('an image that is corrupt', () => {
     expect(await codeOf(() => disk.rig.backend.writeZeroes(0, 4096))).toBe('EIO')
     expect(await codeOf(() => disk.rig.backend.discard(4096, 4096))).toBe('EIO')
     expect(disk.requests.filter(({ op }) => op !== 'read' && op !== 'flush')).toEqual([])
-    expect(disk.image.bytes).toEqual(before)
+    expect(firstDifferentCluster(disk.image.bytes, before, 4096)).toBeUndefined()
     expect((await disk.read(0, 1))[0]).toBe(1)
     await disk.close()
   })

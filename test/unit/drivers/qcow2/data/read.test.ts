@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { codeOf } from '../../../../support/code-of.js'
 import { backedBy, filled, openQcow2, runsOf } from '../../../../support/open-qcow2.js'
 import { COPIED, type ImageBytes } from '../../../../support/qcow2-bytes.js'
+import { firstDifferentCluster } from '../../../../support/qcow2-compare.js'
 import { handMadeImage } from '../../../../support/qcow2-image.js'
 
 const CLUSTER = 512
@@ -172,7 +173,7 @@ describe('an entry that cannot be', () => {
     const disk = await openQcow2(image, { options: { 'read-only': true }, perm: 1 })
     expect(await codeOf(() => disk.read(3 * 4096, 1))).toBe('EIO')
     await disk.close()
-    expect(disk.image.bytes).toEqual(before.bytes)
+    expect(firstDifferentCluster(disk.image.bytes, before.bytes, 4096)).toBeUndefined()
   })
 
   test('in version 2 is a zero flag, too', async () => {

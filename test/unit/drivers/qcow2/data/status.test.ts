@@ -1,59 +1,126 @@
-// Block status over more than one slice of an L2 table.
+// Block status of an image's own layer: runs as long as they go, and where they stand.
 
-import { describe, expect, it } from 'vitest'
-import { BDRV_BLOCK_DATA } from '../../../../../src/common/block-status.js'
-import { blockStatus } from '../../../../../src/io/block-status.js'
-import { FaultPlan, faultDriver } from '../../../../../src/testing/storage/faults.js'
-import { storageDriver, storageOf } from '../../../../../src/testing/storage/memory-storage.js'
-import { openRig } from '../../../../support/driver-rig.js'
+import { describe, expect, test } from 'vitest'
+import {
+  BDRV_BLOCK_ALLOCATED,
+  BDRV_BLOCK_DATA,
+  BDRV_BLOCK_OFFSET_VALID,
+  BDRV_BLOCK_ZERO,
+} from '../../../../../src/common/block-status.js'
+import { BDRV_REQ_WRITE_COMPRESSED } from '../../../../../src/common/request.js'
+import { statusOf } from '../../../../../src/drivers/qcow2/data/status.js'
+import { guest } from '../../../../../src/drivers/qcow2/format/layout.js'
+import { codeOf } from '../../../../support/code-of.js'
+import { filled, type OpenQcow2, openQcow2 } from '../../../../support/open-qcow2.js'
+import { COPIED, type ImageBytes } from '../../../../support/qcow2-bytes.js'
 import { handMadeImage } from '../../../../support/qcow2-image.js'
 
-const CLUSTER = 4096
-const SLICE = 512
-/** Clusters with data: one L2 table has 512 entries, in eight slices. */
-const DATA = 500
+const CLUSTER = 512
+const DATA = BDRV_BLOCK_DATA | BDRV_BLOCK_OFFSET_VALID
+const PLACED_ZERO = BDRV_BLOCK_ZERO | BDRV_BLOCK_OFFSET_VALID
 
-async function opened() {
-  const image = handMadeImage({ clusterBits: 12, data: DATA, size: 512 * CLUSTER })
-  const view = new DataView(image.bytes.buffer)
-  const l1 = Number(view.getBigUint64(40))
-  const l2 = Number(view.getBigUint64(l1) & 0x00ff_ffff_ffff_fe00n)
-  const plan = new FaultPlan()
-  const tableReads = plan.add({ on: 'read', range: { offset: l2, bytes: CLUSTER }, nth: Infinity })
-  const drivers = [storageDriver(storageOf(image.bytes)), faultDriver(plan)]
-  const options = {
-    driver: 'qcow2',
-    'l2-cache-entry-size': SLICE,
-    file: { driver: 'fault', file: { driver: 'storage' } },
+type Run = [bits: number, bytes: number, map: number | undefined]
+
+/** The runs of the first `bytes` bytes. */
+async function statusRuns(disk: OpenQcow2, bytes: number): Promise<Run[]> {
+  const runs: Run[] = []
+  for (let at = 0; at < bytes; ) {
+    const extent = await statusOf(disk.state, guest(at), bytes - at)
+    runs.push([extent.bits, extent.bytes, extent.map])
+    at += extent.bytes
   }
-  return { rig: await openRig(options, { drivers }), plan, tableReads, l2 }
+  return runs
 }
 
-describe('a run that goes on over slices that are not in memory', () => {
-  it('is found whole, in fewer reads than it has slices', async () => {
-    const { rig, tableReads } = await opened()
-    const status = await blockStatus(rig.node, 0, 512 * CLUSTER)
-    expect(status).toMatchObject({ bytes: DATA * CLUSTER })
-    expect(status.bits & BDRV_BLOCK_DATA).toBe(BDRV_BLOCK_DATA)
-    expect(tableReads.seen).toBe(3)
-    expect(await blockStatus(rig.node, DATA * CLUSTER, 12 * CLUSTER)).toMatchObject({ bytes: 12 * CLUSTER })
-    await rig.close()
+async function runsOfImage(image: ImageBytes, bytes: number, options: Record<string, unknown> = {}): Promise<Run[]> {
+  const disk = await openQcow2(image, { options })
+  const runs = await statusRuns(disk, bytes)
+  await disk.close()
+  return runs
+}
+
+describe('block status', () => {
+  test('joins clusters of one kind that follow each other, also over slices and tables that are not in memory', async () => {
+    const image = handMadeImage({ clusterBits: 12, data: 100 })
+    expect(await runsOfImage(image, 1024 * 4096, { 'l2-cache-entry-size': 512, 'l2-cache-size': 1024 })).toEqual([
+      [DATA, 100 * 4096, 5 * 4096],
+      [0, 924 * 4096, undefined],
+    ])
   })
 
-  it('takes what the cache has for newer than what is read beside it', async () => {
-    const { rig } = await opened()
-    await rig.backend.discard(200 * CLUSTER, CLUSTER)
-    const status = await blockStatus(rig.node, 0, 512 * CLUSTER)
-    expect(status).toMatchObject({ bytes: 200 * CLUSTER })
-    await rig.close()
+  test('tells data, zeroes with and without a place, and what is not there', async () => {
+    const image = handMadeImage()
+    image.setEntry(2, image.entry(2) | 1n)
+    image.setEntry(3, image.entry(3) | 1n)
+    image.setEntry(4, 1n)
+    image.setEntry(5, 0n)
+    expect(await runsOfImage(image, 8 * CLUSTER)).toEqual([
+      [DATA, 2 * CLUSTER, 5 * CLUSTER],
+      [PLACED_ZERO, 2 * CLUSTER, 7 * CLUSTER],
+      [BDRV_BLOCK_ZERO, CLUSTER, undefined],
+      [0, CLUSTER, undefined],
+      [DATA, 2 * CLUSTER, 11 * CLUSTER],
+    ])
   })
 
-  it('ends with an error only where a slice that it needs cannot be read', async () => {
-    const { rig, plan, l2 } = await opened()
-    plan.add({ on: 'read', range: { offset: l2 + 3 * SLICE, bytes: SLICE }, times: Infinity })
-    await expect(blockStatus(rig.node, 0, 512 * CLUSTER)).rejects.toMatchObject({ code: 'EIO' })
-    const before = await blockStatus(rig.node, 0, 3 * 64 * CLUSTER)
-    expect(before).toMatchObject({ bytes: 3 * 64 * CLUSTER })
-    await rig.close()
+  test('breaks a run where the host clusters do not follow each other', async () => {
+    const image = handMadeImage()
+    const [two, three] = [image.entry(2), image.entry(3)]
+    image.setEntry(2, three)
+    image.setEntry(3, two)
+    expect(await runsOfImage(image, 8 * CLUSTER)).toEqual([
+      [DATA, 2 * CLUSTER, 5 * CLUSTER],
+      [DATA, CLUSTER, 8 * CLUSTER],
+      [DATA, CLUSTER, 7 * CLUSTER],
+      [DATA, 4 * CLUSTER, 9 * CLUSTER],
+    ])
+  })
+
+  test('begins where it is asked, not where the cluster does', async () => {
+    const disk = await openQcow2(handMadeImage())
+    expect(await statusOf(disk.state, guest(700), 1000)).toMatchObject({ bits: DATA, bytes: 1000, map: 5 * 512 + 700 })
+    await disk.close()
+  })
+
+  test('of a compressed cluster is data without a place', async () => {
+    const disk = await openQcow2(handMadeImage({ clusterBits: 12 }))
+    const flags = BDRV_REQ_WRITE_COMPRESSED
+    await disk.rig.backend.write(20 * 4096, filled(8192, 1), { flags })
+    const first = await statusOf(disk.state, guest(20 * 4096), 8192)
+    expect([first.bits, first.bytes, first.map]).toEqual([BDRV_BLOCK_DATA, 4096, undefined])
+    await disk.close()
+  })
+
+  test('of subclusters has a place for those that the backing file fills', async () => {
+    const image = handMadeImage({ clusterBits: 14, extendedL2: true, data: 1 })
+    // 0 to 7 allocated, 8 to 15 zero, 16 to 31 neither.
+    image.put64(image.entryAt(0) + 8, 0x0000_ff00_0000_00ffn)
+    const at = 5 * 16_384
+    expect(await runsOfImage(image, 16_384)).toEqual([
+      [DATA, 8 * 512, at],
+      [PLACED_ZERO, 8 * 512, at + 8 * 512],
+      [BDRV_BLOCK_OFFSET_VALID, 16 * 512, at + 16 * 512],
+    ])
+  })
+
+  test('of an entry that cannot be is EIO', async () => {
+    const image = handMadeImage({ clusterBits: 12 })
+    image.setEntry(3, COPIED | BigInt(8 * 4096 + 512))
+    const disk = await openQcow2(image, { options: { 'read-only': true }, perm: 1 })
+    expect(await codeOf(() => statusOf(disk.state, guest(3 * 4096), 4096))).toBe('EIO')
+    const before = await statusOf(disk.state, guest(0), 8 * 4096)
+    expect(before.bytes).toBe(3 * 4096)
+    await disk.close()
+  })
+
+  test('through the chain: allocated here or below', async () => {
+    const disk = await openQcow2(handMadeImage({ data: 2 }), {
+      options: { backing: { driver: 'null-co', size: 4 * CLUSTER, 'read-zeroes': true } },
+    })
+    const here = await disk.rig.backend.blockStatus(0, 8 * CLUSTER)
+    expect([here.bits & BDRV_BLOCK_ALLOCATED, here.bytes]).toEqual([BDRV_BLOCK_ALLOCATED, 2 * CLUSTER])
+    const behind = await disk.rig.backend.blockStatus(4 * CLUSTER, 4 * CLUSTER)
+    expect([behind.bits & BDRV_BLOCK_ZERO, behind.bytes]).toEqual([BDRV_BLOCK_ZERO, 4 * CLUSTER])
+    await disk.close()
   })
 })
