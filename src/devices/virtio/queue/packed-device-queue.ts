@@ -293,6 +293,7 @@ export class PackedDeviceQueue implements DeviceQueue {
         this.walkedId = rest & 0xffff
         return undefined
       }
+      if (walked === free) break
       slot++
       if (slot === this.size) {
         slot = 0
