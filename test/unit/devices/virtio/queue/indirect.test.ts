@@ -99,7 +99,7 @@ describe('indirect tables of a split ring', () => {
     ['wrapping 2^64', { length: 64, high: 0xffff_ffff, address: 0xffff_fff0 }, /table outside guest memory/],
   ])('V07 %s', (_name, change, reason) => {
     const raw = offered(indirect)
-    raw.split([{ at: 0, flags: INDIRECT, address: TABLE, length: 16, ...change }])
+    raw.split([{ at: 0, flags: INDIRECT, address: TABLE, ...change }])
     expect([raw.fetch(), raw.chain.head, raw.queue.fault]).toEqual([FETCH_FAULT, 0, expect.stringMatching(reason)])
   })
 
