@@ -1,9 +1,19 @@
 // Two projects: `unit` is everything that needs nothing but Node, `interop` pairs us with other programs and skips, with
-// a reason, where one is missing (BLOCKGRAPH_INTEROP=required turns that into a failure).
+// a reason, where one is missing. BLOCKGRAPH_INTEROP=required turns that into a failure; with BLOCKGRAPH_INTEROP=later the run
+// leaves them to one that follows.
 
 import { fileURLToPath } from 'node:url'
-import { defineConfig } from 'vitest/config'
+import { defineConfig, type TestProjectConfiguration } from 'vitest/config'
 import { CountingReporter } from './scripts/counting-reporter.js'
+
+const unit: TestProjectConfiguration = {
+  extends: true,
+  test: { name: 'unit', include: ['test/**/*.test.ts'], exclude: ['test/interop/**'] },
+}
+const interop: TestProjectConfiguration = {
+  extends: true,
+  test: { name: 'interop', include: ['test/interop/**/*.test.ts'], testTimeout: 60_000 },
+}
 
 const source = (path: string) => fileURLToPath(new URL(`./src/${path}`, import.meta.url))
 
@@ -22,9 +32,6 @@ export default defineConfig({
     testTimeout: 30_000,
     hookTimeout: 30_000,
     reporters: ['default', new CountingReporter()],
-    projects: [
-      { extends: true, test: { name: 'unit', include: ['test/**/*.test.ts'], exclude: ['test/interop/**'] } },
-      { extends: true, test: { name: 'interop', include: ['test/interop/**/*.test.ts'], testTimeout: 60_000 } },
-    ],
+    projects: process.env.BLOCKGRAPH_INTEROP === 'later' ? [unit] : [unit, interop],
   },
 })
