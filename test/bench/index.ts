@@ -11,6 +11,7 @@ import { cachedFileCases } from './cases/cached-file.js'
 import { runGraphScale } from './cases/graph-scale.js'
 import { nullDriverCase } from './cases/null-driver.js'
 import { qcow2Cases, qcow2Memory } from './cases/qcow2.js'
+import { RING_PARALLEL, runRingParallel } from './cases/ring-parallel.js'
 import { runMeasured } from './measured.js'
 import { runPaired } from './paired.js'
 import { type RunDescription, resultsJson, tableMarkdown, tableText } from './report.js'
@@ -77,6 +78,7 @@ async function allCases(): Promise<{ group: string; run(): Promise<Result[]> }[]
   return [
     ...paired.map((one) => ({ group: one.group, run: () => runPaired(one, rounds) })),
     ...[...aloneCases, qcow2Memory].map((one) => ({ group: one.group, run: () => runMeasured(one, rounds) })),
+    { group: RING_PARALLEL, run: () => runRingParallel(rounds, scale) },
     { group: 'graph edits and drains', run: () => runGraphScale(Math.min(rounds, 3)) },
   ]
 }

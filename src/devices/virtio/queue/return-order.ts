@@ -2,6 +2,12 @@
 // may stand for a batch, with the head of its last chain. The driver takes the skipped ones for used completely: a chain
 // that was written only in part has to be the last of its batch. What completes early is held.
 
+import { assert } from '../../../common/assert.js'
+
+const ABSENT = 0
+const PENDING = 1
+const DONE = 2
+
 /** The order of one queue, and what has completed in it. */
 export class ReturnOrder {
   /** Of the head that {@link next} gave last: the length its used entry says, and whether the entry must be its own. */
@@ -28,20 +34,21 @@ export class ReturnOrder {
     let last = this.first + this.count
     if (last >= order.length) last -= order.length
     order[last] = head
-    this.done[head] = 0
+    this.done[head] = PENDING
     this.writable[head] = writable
     this.count++
   }
 
   /** A head has completed with `length` bytes written. */
   complete(head: number, length: number): void {
-    this.done[head] = 1
+    assert(this.done[head] === PENDING, `head ${head} is not in flight`)
+    this.done[head] = DONE
     this.lengths[head] = length
   }
 
   /** Whether the oldest head has completed, so that something can go back. */
   get ready(): boolean {
-    return this.count > 0 && this.done[this.order[this.first] as number] === 1
+    return this.count > 0 && this.done[this.order[this.first] as number] === DONE
   }
 
   /** The oldest head, which is out of the order now, or -1 where it has not completed. */
@@ -50,6 +57,7 @@ export class ReturnOrder {
     const head = this.order[this.first] as number
     this.first = this.first + 1 === this.order.length ? 0 : this.first + 1
     this.count--
+    this.done[head] = ABSENT
     this.length = this.lengths[head] as number
     this.closesBatch = this.length !== this.writable[head] || !this.ready
     return head

@@ -46,11 +46,6 @@ export class TakenHeads {
     this.inFlight--
   }
 
-  /** Whether {@link take} took the head and it has not been released. */
-  has(head: number): boolean {
-    return this.taken[head] === 1
-  }
-
   /** Notes a head of an earlier life; false where it is no head or is here already. It is in flight when it is fetched. */
   addEarlier(head: number, list: EarlierList | undefined): boolean {
     if (!Number.isSafeInteger(head) || head < 0 || head >= this.size || this.taken[head] === 1) return false
