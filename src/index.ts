@@ -51,6 +51,8 @@ export type { InflightTracker } from './devices/virtio/queue/inflight-tracker.js
 export type { GuestAddress, QueueConfig } from './devices/virtio/queue/queue-layout.js'
 export type { EarlierList } from './devices/virtio/queue/taken-heads.js'
 export { VirtioRngDevice, type VirtioRngOptions } from './devices/virtio/rng/virtio-rng.js'
+export type { ScsiDiskOptions } from './devices/virtio/scsi/scsi-unit.js'
+export { VirtioScsiDevice, type VirtioScsiOptions } from './devices/virtio/scsi/virtio-scsi.js'
 export { SharedRingDevice } from './devices/virtio/shared-ring/ring-device.js'
 export { SharedRingDriver } from './devices/virtio/shared-ring/ring-driver.js'
 export { createSharedRing, type SharedRing, type SharedRingOptions } from './devices/virtio/shared-ring/shared-ring.js'

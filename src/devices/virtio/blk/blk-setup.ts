@@ -7,7 +7,7 @@ import type { BackendRoot } from '../../../io/backend/root.js'
 import { VIRTIO_BLK_ID_BYTES, type VirtioBlkLifetime } from '../../../protocols/virtio/blk.js'
 import { VIRTQ_MAX_SIZE } from '../../../protocols/virtio/split-ring.js'
 import { checkQueueSize } from '../core/check-queue-size.js'
-import { isRootWritable, lengthOfRoot } from './blk-backend.js'
+import { isRootWritable, lengthOfRoot } from '../core/disk-root.js'
 import type { BlkUnit, RangeLimits } from './blk-unit.js'
 
 /** Cylinders, heads and sectors of a track, for guests that still ask. */

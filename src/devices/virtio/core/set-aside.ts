@@ -36,6 +36,18 @@ export class SetAsideList<R extends LaneRequest> {
     return taken
   }
 
+  /** All of them. */
+  all(): R[] {
+    return this.entries.map(({ request }) => request)
+  }
+
+  /** Removes one; false where it is not here. */
+  remove(request: R): boolean {
+    const before = this.entries.length
+    this.entries = this.entries.filter((entry) => entry.request !== request)
+    return this.entries.length < before
+  }
+
   /** The chains of a lane. */
   chains(lane: Lane): DescriptorChain[] {
     return this.entries.filter(({ request }) => request.lane === lane).map(({ request }) => request.chain)

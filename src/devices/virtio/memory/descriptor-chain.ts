@@ -116,9 +116,9 @@ export class DescriptorChain implements PieceSink {
     return this.view(0, skip, bytes)
   }
 
-  /** The first `bytes` writable bytes, as the guest's own memory. */
-  writable(bytes: number): Bytes {
-    return this.view(this.readableSegments, 0, bytes)
+  /** `bytes` writable bytes from `skip` on, as the guest's own memory. */
+  writable(bytes: number, skip = 0): Bytes {
+    return this.view(this.readableSegments, skip, bytes)
   }
 
   /** How many views {@link readable} makes for the same bytes. */

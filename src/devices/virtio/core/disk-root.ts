@@ -1,4 +1,4 @@
-// What a virtio-blk device needs to know of the node at its root, besides the requests themselves.
+// What a device with a disk needs to know of the node at its root, besides the requests themselves.
 
 import { BLK_PERM_WRITE } from '../../../common/permissions.js'
 import type { Offset } from '../../../common/units.js'
