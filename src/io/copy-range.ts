@@ -10,14 +10,14 @@ import {
   BDRV_REQ_ZERO_WRITE,
   type RequestFlags,
 } from '../common/request.js'
-import type { Offset } from '../common/units.js'
+import { isAligned, type Offset } from '../common/units.js'
 import type { BlockChild, BlockDriverState } from './block-node.js'
 import { MAX_NESTING, nested, nesting, unwound } from './nesting.js'
 import { nodeError } from './node-error.js'
 import type { CopySource, CopyTarget } from './node-io.js'
 import type { TrackedRequest } from './request-state.js'
 import { checkData, checkWritable, checkWriteFlags } from './stages/check.js'
-import { flushForFua } from './stages/dispatch.js'
+import { flushForFua, zeroDriver } from './stages/dispatch.js'
 import { prepareWrite } from './stages/prepare.js'
 import { makePartOf, waitForConflicts } from './stages/serialise.js'
 import { settleWrite } from './stages/settle.js'
@@ -81,7 +81,10 @@ export async function copyRangeFrom(
   }
 }
 
-/** The writing half, with all that a write of the target needs. Drivers call it to pass a copy on to a child. */
+/**
+ * The writing half, with all that a write of the target needs. Drivers call it to pass a copy on to a child. With ZERO_WRITE, which
+ * is how the reading half says that nothing is there, the range becomes zero; ENOTSUP where it has no boundaries of the target's.
+ */
 export async function copyRangeTo(
   edge: BlockChild,
   source: CopySource,
@@ -100,8 +103,13 @@ export async function copyRangeTo(
   try {
     await prepareWrite(edge, request, flags)
     const onward = sourceBehind(request, source)
-    await nested(() => node.io.copyRangeTo?.(onward, sourceOffset, offset, bytes, flags & ~BDRV_REQ_FUA))
-    if ((flags & BDRV_REQ_FUA) !== 0) await flushForFua(node.state)
+    if ((flags & BDRV_REQ_ZERO_WRITE) !== 0) {
+      checkAligned(node, offset, bytes)
+      await zeroDriver(node.state, offset, bytes, flags & ~BDRV_REQ_ZERO_WRITE)
+    } else {
+      await nested(() => node.io.copyRangeTo?.(onward, sourceOffset, offset, bytes, flags & ~BDRV_REQ_FUA))
+      if ((flags & BDRV_REQ_FUA) !== 0) await flushForFua(node.state)
+    }
     succeeded = true
   } catch (error) {
     throw nodeError(error, node, 'copy-range')
@@ -140,6 +148,13 @@ function checkTarget(edge: BlockChild, offset: Offset, bytes: number, flags: Req
   checkWriteFlags(node, flags, 'copy-range')
   checkWritable(edge, offset, bytes, flags, 'copy-range')
   checkCopies(node, node.io.copyRangeTo !== undefined)
+}
+
+/** What stands beside the range in its units would have to be read. */
+function checkAligned(node: BlockDriverState, offset: Offset, bytes: number): void {
+  const alignment = node.state.limits.requestAlignment
+  if (isAligned(offset, alignment) && isAligned(bytes, alignment)) return
+  throw new BlockError('ENOTSUP', 'the range has no boundaries of the node', { node: node.nodeName, op: 'copy-range' })
 }
 
 function checkCopies(node: BlockDriverState, able: boolean): void {
