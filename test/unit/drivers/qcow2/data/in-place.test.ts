@@ -1,6 +1,8 @@
 // Writes to clusters that are the guest's own: one request, no table changes; and what keeps them from doing harm.
 
 import { describe, expect, test } from 'vitest'
+import { writeGuest } from '../../../../../src/drivers/qcow2/data/write.js'
+import { guest } from '../../../../../src/drivers/qcow2/format/layout.js'
 import { codeOf } from '../../../../support/code-of.js'
 import { closeSound, filled, type OpenQcow2, openQcow2 } from '../../../../support/open-qcow2.js'
 import { COPIED, type ImageBytes } from '../../../../support/qcow2-bytes.js'
@@ -24,6 +26,15 @@ describe('a write in place', () => {
     await disk.write(0, 8 * CLUSTER, 0x99)
     expect(disk.requests).toEqual([{ op: 'write', offset: FIRST, bytes: 8 * CLUSTER }])
     expect([disk.state.l2Cache.isClean, disk.state.refcountCache.isClean]).toEqual([true, true])
+    await closeSound(disk)
+  })
+
+  test('waits for nothing but the file; nor does one to new clusters whose tables and counts are in memory', async () => {
+    const disk = await warm(handMadeImage())
+    expect(writeGuest(disk.state, guest(CLUSTER), filled(4 * CLUSTER, 0x99))).toBeUndefined()
+    await disk.write(20 * CLUSTER, CLUSTER, 0x98)
+    expect(writeGuest(disk.state, guest(21 * CLUSTER), filled(CLUSTER, 0x97))).toBeUndefined()
+    expect((await disk.read(21 * CLUSTER, 1))[0]).toBe(0x97)
     await closeSound(disk)
   })
 

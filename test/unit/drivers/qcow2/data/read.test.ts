@@ -1,6 +1,8 @@
 // Reading: what the file is asked for. A run that is contiguous on the host is one request, however many clusters it spans.
 
 import { describe, expect, test } from 'vitest'
+import { readGuest } from '../../../../../src/drivers/qcow2/data/read.js'
+import { guest } from '../../../../../src/drivers/qcow2/format/layout.js'
 import { codeOf } from '../../../../support/code-of.js'
 import { backedBy, filled, openQcow2, runsOf } from '../../../../support/open-qcow2.js'
 import { COPIED, type ImageBytes } from '../../../../support/qcow2-bytes.js'
@@ -37,6 +39,16 @@ describe('a range', () => {
     const bytes = await disk.read(100, 1000)
     expect(disk.taken('read')).toEqual([[FIRST + 100, 1000]])
     expect([bytes[0], bytes[411], bytes[412], bytes[999]]).toEqual([1, 1, 2, 3])
+    await disk.close()
+  })
+
+  test('whose table is in memory waits for nothing but the file', async () => {
+    const disk = await openQcow2(handMadeImage())
+    await disk.read(0, 1)
+    const into = filled(8 * CLUSTER, 0xcc)
+    expect(readGuest(disk.state, guest(0), into)).toBeUndefined()
+    expect([into[0], into[7 * CLUSTER]]).toEqual([1, 8])
+    expect(readGuest(disk.state, guest(100 * CLUSTER), into)).toBeUndefined()
     await disk.close()
   })
 

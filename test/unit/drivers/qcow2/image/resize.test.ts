@@ -118,6 +118,21 @@ describe('shorter', () => {
     await closeSound(disk)
   })
 
+  test('drops refcount blocks that describe nothing any more', async () => {
+    const disk = await openQcow2(image({ refcountOrder: 6, size: 512 * CLUSTER }))
+    await disk.write(0, 500 * CLUSTER, 0x99)
+    await disk.flush()
+    const blocks = () =>
+      Array.from({ length: 64 }, (_, index) => disk.image.get64(disk.image.refcountTableAt + index * 8)).filter(
+        (entry) => entry !== 0n,
+      ).length
+    expect(blocks()).toBe(9)
+    await disk.truncate(8 * CLUSTER)
+    expect(blocks()).toBeLessThan(4)
+    expect(runsOf(await disk.read(0, 8 * CLUSTER))).toEqual([[0x99, 8 * CLUSTER]])
+    await closeSound(disk)
+  })
+
   test('not with preallocation, nor to a length that is no multiple of 512', async () => {
     const disk = await openQcow2(image())
     expect(await codeOf(() => disk.truncate(CLUSTER, { preallocation: 'full' }))).toBe('ENOTSUP')
