@@ -12,6 +12,7 @@ import { runGraphScale } from './cases/graph-scale.js'
 import { nullDriverCase } from './cases/null-driver.js'
 import { qcow2Cases, qcow2Memory } from './cases/qcow2.js'
 import { RING_PARALLEL, runRingParallel } from './cases/ring-parallel.js'
+import { vhostUserCases } from './cases/vhost-user.js'
 import { runMeasured } from './measured.js'
 import { runPaired } from './paired.js'
 import { type RunDescription, resultsJson, tableMarkdown, tableText } from './report.js'
@@ -52,11 +53,13 @@ const folder = mkdtempSync(join(values.folder, 'data-'))
 process.once('exit', () => removeTestFile(folder))
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130))
 const results: Result[] = []
-for (const { group, run } of await allCases()) {
+const { groups, close } = await allCases()
+for (const { group, run } of groups) {
   if (!group.includes(values.only)) continue
   process.stderr.write(`${group} ...\n`)
   results.push(...(await run()))
 }
+await close()
 console.log(tableText(results))
 writeFileSync(join(OUTPUT, 'results.json'), resultsJson(description, results))
 writeFileSync(join(OUTPUT, 'results.md'), tableMarkdown(results))
@@ -66,7 +69,7 @@ console.log(`\n${results.filter(({ verdict }) => verdict === 'met').length} met,
 console.log('every sample: build/bench/results.json')
 process.exitCode = missed > 0 ? 1 : 0
 
-async function allCases(): Promise<{ group: string; run(): Promise<Result[]> }[]> {
+async function allCases(): Promise<{ groups: { group: string; run(): Promise<Result[]> }[]; close(): Promise<void> }> {
   const file = makeTestFile(folder, FILE_MIB)
   const peerMissing = peer === undefined ? 'qemu-img is not installed (Debian: qemu-utils)' : undefined
   const ioUringMissing = peer === undefined ? undefined : await peerLacksIoUring(file)
@@ -74,13 +77,20 @@ async function allCases(): Promise<{ group: string; run(): Promise<Result[]> }[]
   const scale = values.quick ? 0.5 : 1
   const cached = { file, count: 300_000 * scale, peerMissing, ioUringMissing, nativeMissing }
   const format = { folder, source: file, count: 200_000 * scale, peerMissing, ioUringMissing, nativeMissing }
-  const paired = [nullDriverCase(1_000_000 * scale, peerMissing), ...cachedFileCases(cached), ...qcow2Cases(format)]
-  return [
+  const guest = vhostUserCases({ image: file, folder, seconds: 2 * scale, ioUringMissing, nativeMissing })
+  const paired = [
+    nullDriverCase(1_000_000 * scale, peerMissing),
+    ...cachedFileCases(cached),
+    ...qcow2Cases(format),
+    ...guest.cases,
+  ]
+  const groups = [
     ...paired.map((one) => ({ group: one.group, run: () => runPaired(one, rounds) })),
     ...[...aloneCases, qcow2Memory].map((one) => ({ group: one.group, run: () => runMeasured(one, rounds) })),
     { group: RING_PARALLEL, run: () => runRingParallel(rounds, scale) },
     { group: 'graph edits and drains', run: () => runGraphScale(Math.min(rounds, 3)) },
   ]
+  return { groups, close: guest.close }
 }
 
 async function lacksNative(): Promise<string | undefined> {

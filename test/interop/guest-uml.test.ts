@@ -7,7 +7,7 @@ import {
   VIRTIO_BLK_F_FLUSH,
   VIRTIO_BLK_F_WRITE_ZEROES,
 } from '../../src/protocols/virtio/features.js'
-import { type BackendKind, type BackendProcess, storageDaemon } from '../support/guest/backend-process.js'
+import { type BackendKind, type BackendProcess, ourBackend, storageDaemon } from '../support/guest/backend-process.js'
 import { readAttributes, setCache } from '../support/guest/disk-attributes.js'
 import { checksum, discardWork, fileSystemWork, flushes, randomWritesCommand } from '../support/guest/disk-work.js'
 import type { Guest } from '../support/guest/guest.js'
@@ -24,7 +24,7 @@ const DISKS = [
   { disk: 'vdb', format: 'qcow2' },
 ] as const
 
-describe.each([storageDaemon])('a guest in user-mode Linux on $name', (kind: BackendKind) => {
+describe.each([ourBackend, storageDaemon])('a guest in user-mode Linux on $name', (kind: BackendKind) => {
   let lab: GuestLab
   let guest: Guest
   let backends: BackendProcess[]

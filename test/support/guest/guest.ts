@@ -86,9 +86,14 @@ export class Guest {
 
   /** Ends its processes at once, wherever they stand. */
   async kill(): Promise<void> {
+    this.killNow()
+    await this.#ended
+  }
+
+  /** As `kill`, for who cannot wait. */
+  killNow(): void {
     // The group, since user-mode Linux has a process for each address space of the guest.
     if (this.#process.pid !== undefined) killGroup(this.#process.pid)
-    await this.#ended
   }
 
   /** The first match behind the beginning of the present answer. */
@@ -126,7 +131,7 @@ export class Guest {
 }
 
 /** Kills the process group of `pid`, if it still is there. */
-export function killGroup(pid: number): void {
+function killGroup(pid: number): void {
   try {
     process.kill(-pid, 'SIGKILL')
   } catch {
