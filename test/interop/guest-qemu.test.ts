@@ -51,7 +51,9 @@ describe('a guest in QEMU', () => {
     async () => {
       needQemu()
       for (const { disk, format, queues } of DISKS) {
-        backends.push(await lab.serve(ourBackend, disk, { format, bytes: DISK_MIB * MIB, queues }))
+        backends.push(
+          await lab.serve(ourBackend, disk, { format, bytes: DISK_MIB * MIB, queues, serial: `serial-${disk}` }),
+        )
       }
       guest = await boot(false)
       expect(await guest.check('ls -1 /sys/block')).toBe('vda\nvdb\nvdc\nvdd')
@@ -62,7 +64,9 @@ describe('a guest in QEMU', () => {
   test.each(DISKS)('$format, $queues queues, packed $packed: its attributes', async ({ disk, queues, packed }) => {
     needQemu()
     const attributes = await readAttributes(guest, disk)
-    expect(attributes).toMatchObject({ bytes: DISK_MIB * MIB, readOnly: false, queues, logicalBlockSize: 512 })
+    const wanted = { bytes: DISK_MIB * MIB, readOnly: false, serial: `serial-${disk}`, queues, logicalBlockSize: 512 }
+    expect(attributes).toMatchObject(wanted)
+    expect(attributes.physicalBlockSize % 512).toBe(0)
     expect(attributes.discardMaxBytes).toBeGreaterThanOrEqual(MIB)
     expect(attributes.writeZeroesMaxBytes).toBeGreaterThanOrEqual(MIB)
     expect(attributes.features).toContain(VIRTIO_F_VERSION_1)

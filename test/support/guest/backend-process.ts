@@ -12,6 +12,8 @@ export interface BackendRequest {
   format: 'raw' | 'qcow2'
   queues: number
   readOnly?: boolean
+  /** What the guest sees as the disk's serial number, where the back-end lets it be chosen. */
+  serial?: string
 }
 
 /** How somebody's back-end is started. */
@@ -27,11 +29,12 @@ const LAUNCHER = fileURLToPath(new URL('../../../bin/blockgraph.js', import.meta
 /** `blockgraph vhost-user-blk`. */
 export const ourBackend: BackendKind = {
   name: 'blockgraph',
-  command: ({ socket, image, format, queues, readOnly }) => {
-    const flags = readOnly === true ? ['-r'] : []
-    const name = ['-f', format, ...flags, image]
-    return [process.execPath, LAUNCHER, 'vhost-user-blk', '--socket', socket, '--num-queues', String(queues), ...name]
-  },
+  command: ({ socket, image, format, queues, readOnly, serial }) => [
+    ...[process.execPath, LAUNCHER, 'vhost-user-blk', '--socket', socket, '--num-queues', String(queues)],
+    ...(serial === undefined ? [] : ['--serial', serial]),
+    ...(readOnly === true ? ['-r'] : []),
+    ...['-f', format, image],
+  ],
 }
 
 /** The same by QEMU. */

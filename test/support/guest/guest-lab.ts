@@ -18,6 +18,7 @@ export interface ServedImage {
   bytes: number
   queues: number
   readOnly?: boolean
+  serial?: string
 }
 
 const QEMU_MEMORY_MIB = 448
@@ -39,13 +40,13 @@ export class GuestLab {
 
   /** Makes the image `name` and serves it on a socket beside it. */
   async serve(kind: BackendKind, name: string, image: ServedImage): Promise<BackendProcess> {
-    const { format, bytes, queues, readOnly = false } = image
+    const { format, bytes, ...more } = image
     const path = this.path(name)
     if (format === 'raw') {
       writeFileSync(path, '')
       truncateSync(path, bytes)
     } else peer('qemu-img').check(['create', '-q', '-f', format, path, String(bytes)])
-    return this.serveExisting(kind, { socket: `${path}.sock`, image: path, format, queues, readOnly })
+    return this.serveExisting(kind, { socket: `${path}.sock`, image: path, format, ...more })
   }
 
   /** Serves an image that is there. */

@@ -11,7 +11,7 @@ export interface GuestRun {
 }
 
 const COMMAND_LIMIT_MS = 60_000
-const BOOT_LIMIT_MS = 60_000
+const BOOT_LIMIT_MS = 120_000
 /** Of a command line: what a terminal takes as one line. */
 const LINE_LIMIT = 4000
 
