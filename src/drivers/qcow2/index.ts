@@ -9,7 +9,7 @@ import {
   BDRV_REQ_ZERO_WRITE,
 } from '../../common/request.js'
 import { defineDriver } from '../../global-state/driver.js'
-import type { NodeIo } from '../../io/node-io.js'
+import type { Completion, NodeIo } from '../../io/node-io.js'
 import { loadBitmaps, markBitmapsInUse, refuseUnstorable, removeStoredBitmap, storeBitmaps } from './bitmaps/bitmaps.js'
 import { checkImage } from './check/repair.js'
 import { copyFromGuest, copyToGuest } from './data/copy.js'
@@ -31,6 +31,7 @@ import { measureQcow2 } from './image/measure.js'
 import { truncateImage } from './image/resize.js'
 import { specificInfo } from './image/specific-info.js'
 import { stopCleaning } from './metadata/caches.js'
+import { reach } from './metadata/debug-points.js'
 import { flushMetadata, settleImage } from './metadata/flush.js'
 import { isDirty } from './metadata/header-update.js'
 import { openImage } from './open.js'
@@ -101,6 +102,11 @@ export const qcow2Driver = defineDriver({
   amend: amendQcow2,
 })
 
+function flushReached(state: Qcow2State): Completion {
+  const held = reach(state, 'flush_to_os')
+  return held === undefined ? flushMetadata(state) : held.then(() => flushMetadata(state))
+}
+
 function qcow2Io(state: Qcow2State): NodeIo {
   const { layout } = state
   return {
@@ -118,7 +124,7 @@ function qcow2Io(state: Qcow2State): NodeIo {
       copyFromGuest(state, guest(offset), target, targetOffset, bytes, flags),
     copyRangeTo: (source, sourceOffset, offset, bytes, flags) =>
       copyToGuest(state, source, sourceOffset, guest(offset), bytes, flags),
-    flushToOs: () => flushMetadata(state),
+    flushToOs: () => flushReached(state),
     blockStatus: (offset, bytes) => statusOf(state, guest(offset), bytes),
     check: (fix, report) => checkImage(state, fix, report),
     ...(hasDataFile(state) ? {} : { vmstate: vmstateIo(state) }),

@@ -36,6 +36,7 @@ import {
   MAX_REFCOUNT_TABLE_BYTES,
 } from './format/layout.js'
 import { createCaches, startCleaning } from './metadata/caches.js'
+import { isWatched, reach } from './metadata/debug-points.js'
 import { MetadataMap, mapActiveTables, mapRefcountBlocks } from './metadata/overlap.js'
 import { readTable } from './metadata/reload-tables.js'
 import { type Qcow2OptionValues, resolveSettings } from './options.js'
@@ -90,6 +91,7 @@ export async function openImage(context: OpenContext, options: Qcow2OptionValues
   }
   const settings = resolveSettings(options, header, layout, (context.openFlags & BDRV_O_UNMAP) !== 0)
   const l1 = await readTable(file, header.l1TableOffset, header.l1Size * ENTRY_BYTES)
+  if (isWatched({ file })) await reach({ file }, 'reftable_load')
   const refcountTable = await readTable(
     file,
     header.refcountTableOffset,

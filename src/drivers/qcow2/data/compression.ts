@@ -7,6 +7,7 @@ import { read } from '../../../io/read.js'
 import { decodeCompressed } from '../format/l2-entry.js'
 import type { GuestOffset } from '../format/layout.js'
 import { markCorrupt } from '../metadata/corruption.js'
+import { isWatched, reach } from '../metadata/debug-points.js'
 import { imageError, type Qcow2State } from '../state.js'
 
 /** Reads a part of the compressed cluster that the entry `high`, `low` names; `into` does not reach beyond the cluster. */
@@ -40,6 +41,7 @@ async function decompress(
   const { generation } = decompressed
   // The last sector may reach behind the end of the file, where it reads as zeroes.
   const packed = new Uint8Array(bytes)
+  if (isWatched(state)) await reach(state, 'read_compressed')
   await read(state.file, place, packed)
   const cluster = await compressor.decompress(packed, layout.clusterSize)
   decompressed.keep(place, cluster, generation)

@@ -17,6 +17,7 @@ import {
 import { type GuestOffset, guest, type Layout } from '../format/layout.js'
 import { COPIED_HIGH } from '../format/table.js'
 import { type ClusterEntry, entryAt, namesHost, putEntry } from '../metadata/clusters.js'
+import { isWatched, reach } from '../metadata/debug-points.js'
 import { lookupRun, newRun, sliceAt } from '../metadata/l2-map.js'
 import { type HeldSlice, writableSlice } from '../metadata/l2-tables.js'
 import { postponesRefcounts } from '../metadata/writing.js'
@@ -77,6 +78,7 @@ async function readAround(
     { at: headAt, into: head },
     { at: tailAt, into: tail },
   ]
+  if (isWatched(state)) await reach(state, 'cow_read')
   await settleAll(ends, ({ at, into }) => (into.length === 0 ? undefined : readGuest(state, at, into)))
   return { head, tail }
 }

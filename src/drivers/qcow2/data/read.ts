@@ -5,9 +5,11 @@ import { type Bytes, copyBytes, sliceBytes, zeroBytes } from '../../../common/io
 import type { Completion } from '../../../io/node-io.js'
 import { read } from '../../../io/read.js'
 import { settleAll } from '../../../io/settle-all.js'
+import type { BlkdebugEvent } from '../../filters/blkdebug/events.js'
 import { COMPRESSED, INVALID, NORMAL, UNALLOCATED, UNALLOCATED_HOST } from '../format/l2-entry.js'
 import { type GuestOffset, guest, type HostOffset } from '../format/layout.js'
 import { markCorrupt } from '../metadata/corruption.js'
+import { isWatched, reach } from '../metadata/debug-points.js'
 import { findRun, type GuestRun, lookupRun, newRun } from '../metadata/l2-map.js'
 import { backingOf, type Qcow2State } from '../state.js'
 import { readCompressed } from './compression.js'
@@ -21,7 +23,7 @@ const CIPHER_PIECE = 1024 * 1024
 /** Fills `into` with guest data from `offset` on. EIO for damaged metadata; otherwise fails as the child does. */
 export function readGuest(state: Qcow2State, offset: GuestOffset, into: Bytes): Completion {
   const bytes = into.length
-  if (lookupRun(state, offset, bytes, scratch) && scratch.bytes === bytes) {
+  if (!isWatched(state) && lookupRun(state, offset, bytes, scratch) && scratch.bytes === bytes) {
     if (scratch.kind === NORMAL && state.cipher === undefined) return read(state.dataFile, scratch.host, into)
     return readRun(state, offset, scratch, into)
   }
@@ -38,6 +40,11 @@ async function readRuns(state: Qcow2State, offset: GuestOffset, into: Bytes): Pr
       await pieces.room()
       // No step between the look-up and the request that uses it: the host cluster may have another owner in the next.
       while (!lookupRun(state, at, left, run)) await findRun(state, at, left, run)
+      const point = isWatched(state) ? pointOf(run) : undefined
+      if (point !== undefined) {
+        await reach(state, point)
+        while (!lookupRun(state, at, left, run)) await findRun(state, at, left, run)
+      }
       pieces.add(readRun(state, at, run, sliceBytes(into, done, done + run.bytes)))
     }
   } catch (error) {
@@ -64,6 +71,12 @@ function readRun(state: Qcow2State, offset: GuestOffset, run: GuestRun, into: By
       zeroBytes(into)
       return undefined
   }
+}
+
+/** What a read of a run is called. Zeroes are not read; compressed clusters tell where they are. */
+function pointOf(run: GuestRun): BlkdebugEvent | undefined {
+  if (run.kind === NORMAL) return 'read_aio'
+  return run.kind === UNALLOCATED || run.kind === UNALLOCATED_HOST ? 'read_backing_aio' : undefined
 }
 
 /** The error of an L2 (or L1) entry that means nothing. */

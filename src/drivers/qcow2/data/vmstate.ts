@@ -6,6 +6,7 @@ import { type Bytes, copyBytes, sliceBytes } from '../../../common/io-vector.js'
 import type { Offset } from '../../../common/units.js'
 import type { VmstateIo } from '../../../io/node-io.js'
 import { ENTRY_BYTES, type GuestOffset, guest, l1EntriesFor, MAX_L1_BYTES } from '../format/layout.js'
+import { isWatched, reach } from '../metadata/debug-points.js'
 import { growL1 } from '../metadata/grow-l1.js'
 import { beginWriting } from '../metadata/writing.js'
 import { imageError, type Qcow2State } from '../state.js'
@@ -29,6 +30,7 @@ export function vmstateIo(state: Qcow2State): VmstateIo {
 
 async function saveVmstate(state: Qcow2State, position: Offset, data: Bytes): Promise<void> {
   if (data.byteLength === 0) return
+  if (isWatched(state)) await reach(state, 'vmstate_save')
   const { start, offset, bytes } = sectorsAround(state, position, data.byteLength)
   const entries = Math.ceil((start + bytes) / state.layout.l2Coverage)
   if (entries > MAX_L1_BYTES / ENTRY_BYTES) throw imageError(state, 'EFBIG', 'the VM state is too large for the image')
@@ -50,6 +52,7 @@ async function saveVmstate(state: Qcow2State, position: Offset, data: Bytes): Pr
 
 async function loadVmstate(state: Qcow2State, position: Offset, into: Bytes): Promise<void> {
   if (into.byteLength === 0) return
+  if (isWatched(state)) await reach(state, 'vmstate_load')
   const { start, offset, bytes } = sectorsAround(state, position, into.byteLength)
   if (bytes === into.byteLength) {
     await readGuest(state, start, into)

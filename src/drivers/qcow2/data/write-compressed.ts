@@ -9,6 +9,7 @@ import { COMPRESSED_HIGH, encodeCompressed } from '../format/l2-entry.js'
 import { clusterStart, type GuestOffset, guest, type HostOffset } from '../format/layout.js'
 import { COPIED_HIGH, entryOffset } from '../format/table.js'
 import { entryAt, putEntry } from '../metadata/clusters.js'
+import { isWatched, reach } from '../metadata/debug-points.js'
 import { writableSlice } from '../metadata/l2-tables.js'
 import { refuseOverlap } from '../metadata/overlap.js'
 import { beginAllocating, beginWriting, postponesRefcounts } from '../metadata/writing.js'
@@ -86,6 +87,7 @@ async function storeCompressed(state: Qcow2State, offset: GuestOffset, packed: U
     try {
       refuseOverlap(state, place, packed.byteLength, [])
       await settleRange(state.file.node, place, packed.byteLength)
+      if (isWatched(state)) await reach(state, 'write_compressed')
       await write(state.file, place, packed)
     } catch (error) {
       await freePlace(state, place, packed.byteLength)
@@ -93,6 +95,7 @@ async function storeCompressed(state: Qcow2State, offset: GuestOffset, packed: U
     }
     if (!postponesRefcounts(state)) await l2Cache.dependOn(state.refcountCache)
     l2Cache.dependOnFlush()
+    if (isWatched(state)) await reach(state, 'l2_update_compressed')
     const { high, low } = encodeCompressed(layout, place, packed.byteLength)
     putEntry(layout, slice, slice.index, { high, low, zeroBits: 0, allocatedBits: 0 })
     l2Cache.markDirty(slice.entry)

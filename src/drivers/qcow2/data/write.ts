@@ -7,6 +7,7 @@ import type { Completion } from '../../../io/node-io.js'
 import { write } from '../../../io/write.js'
 import { NORMAL } from '../format/l2-entry.js'
 import { type GuestOffset, guest, type HostOffset, host } from '../format/layout.js'
+import { isWatched, reach } from '../metadata/debug-points.js'
 import { type GuestRun, lookupRun, newRun } from '../metadata/l2-map.js'
 import { mayOverlap, refuseOverlap } from '../metadata/overlap.js'
 import { hasDataFile, type Qcow2State } from '../state.js'
@@ -22,6 +23,7 @@ export function writeGuest(state: Qcow2State, offset: GuestOffset, data: Bytes):
   const bytes = data.length
   if (
     mayWrite(state) &&
+    !isWatched(state) &&
     state.cipher === undefined &&
     lookupRun(state, offset, bytes, scratch, true) &&
     scratch.bytes === bytes &&
@@ -47,6 +49,7 @@ export function isInPlace(run: GuestRun): boolean {
 async function writePieces(state: Qcow2State, offset: GuestOffset, data: Bytes): Promise<void> {
   const pieces = new PendingPieces()
   const run = newRun()
+  let told = !isWatched(state)
   // Clusters of one request go behind each other where they can.
   let preferred: HostOffset | undefined
   try {
@@ -56,6 +59,12 @@ async function writePieces(state: Qcow2State, offset: GuestOffset, data: Bytes):
       await pieces.room()
       // No step between the look-up and the write in place that uses it.
       if (mayWrite(state) && lookupRun(state, at, left, run, true) && isInPlace(run)) {
+        if (!told) {
+          await reach(state, 'write_aio')
+          told = true
+          continue
+        }
+        told = !isWatched(state)
         pieces.add(writeData(state, run.host, at, sliceBytes(data, done, done + run.bytes)))
         preferred = host(run.host + run.bytes)
         done += run.bytes
@@ -94,17 +103,40 @@ function writePiece(state: Qcow2State, piece: TakenPiece, offset: GuestOffset, d
 
 function fill(
   state: Qcow2State,
+  piece: TakenPiece,
+  offset: GuestOffset,
+  data: Bytes,
+  around: Surroundings,
+): Completion {
+  return isWatched(state)
+    ? fillWatched(state, piece, offset, data, around)
+    : putPiece(state, piece, offset, data, around)
+}
+
+async function fillWatched(
+  state: Qcow2State,
+  piece: TakenPiece,
+  offset: GuestOffset,
+  data: Bytes,
+  around: Surroundings,
+): Promise<void> {
+  if (around.head.length + around.tail.length > 0) await reach(state, 'cow_write')
+  await reach(state, 'write_aio')
+  await putPiece(state, piece, offset, data, around)
+}
+
+/** Writes the data of a piece, with what stands around it. */
+function putPiece(
+  state: Qcow2State,
   { allocation }: TakenPiece,
   offset: GuestOffset,
   data: Bytes,
   { head, tail }: Surroundings,
 ): Completion {
-  if (head.length === 0 && tail.length === 0) {
-    return writeData(state, host(allocation.host + (offset - allocation.guestStart)), offset, data)
-  }
   const start = guest(offset - head.length)
   const place = host(allocation.host + (start - allocation.guestStart))
-  return writeData(state, place, start, concatBytes([head, data, tail]))
+  const alone = head.length === 0 && tail.length === 0
+  return writeData(state, place, start, alone ? data : concatBytes([head, data, tail]))
 }
 
 function linkPiece(state: Qcow2State, piece: TakenPiece): Completion {

@@ -10,6 +10,7 @@ import { clustersFor, ENTRY_BYTES, guest, type HostOffset, host } from '../forma
 import { writeRefcount } from '../format/refcount-codec.js'
 import { Table64 } from '../format/table.js'
 import { barrier } from '../metadata/barrier.js'
+import { isWatched, reach } from '../metadata/debug-points.js'
 import { settleMetadata } from '../metadata/flush.js'
 import { writeHeaderFields } from '../metadata/header-update.js'
 import { mapActiveTables, mapRefcountBlocks, refuseOverlap } from '../metadata/overlap.js'
@@ -50,6 +51,7 @@ async function tryRebuild(state: Qcow2State): Promise<{ rebuilt: boolean; confli
   await beginWriting(state)
   await settleMetadata(state)
   await barrier(state)
+  if (isWatched(state)) await reach(state, 'empty_image_prepare')
   await clearL1(state)
   // The tables in use may stand where new ones go, in another order: they step aside first.
   await moveTables(state, aside)

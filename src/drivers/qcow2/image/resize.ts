@@ -25,6 +25,7 @@ import {
   l1EntriesFor,
 } from '../format/layout.js'
 import { barrier } from '../metadata/barrier.js'
+import { isWatched, reach } from '../metadata/debug-points.js'
 import { cutFile } from '../metadata/file-end.js'
 import { settleMetadata } from '../metadata/flush.js'
 import { growL1 } from '../metadata/grow-l1.js'
@@ -183,8 +184,10 @@ async function dropTables(state: Qcow2State, first: number): Promise<void> {
   const bytes = (l1.length - first) * ENTRY_BYTES
   refuseOverlap(state, place, bytes, ['active-l1'])
   await settleMetadata(state, false)
+  if (isWatched(state)) await reach(state, 'l1_shrink_write_table')
   await write(state.file, place, new Uint8Array(bytes))
   await barrier(state)
   l1.bytes.fill(0, first * ENTRY_BYTES)
+  if (isWatched(state)) await reach(state, 'l1_shrink_free_l2_clusters')
   for (const offset of freed) await freeClusters(state, offset, layout.clusterSize, 'always')
 }

@@ -7,6 +7,7 @@ import { freeClusters } from '../refcounts/allocator.js'
 import { writeToNewClusters } from '../snapshots/snapshot-tables.js'
 import { imageError, type Qcow2State } from '../state.js'
 import { barrier } from './barrier.js'
+import { isWatched, reach } from './debug-points.js'
 import { settleMetadata } from './flush.js'
 import { writeHeaderFields } from './header-update.js'
 
@@ -24,10 +25,12 @@ export async function growL1(state: Qcow2State, entries: number, ahead = false):
   size = Math.min(size, MAX_L1_BYTES / ENTRY_BYTES)
   const grown = Table64.ofEntries(size)
   grown.bytes.set(l1.bytes)
-  const offset = await writeToNewClusters(state, grown.bytes)
+  if (isWatched(state)) await reach(state, 'l1_grow_alloc_table')
+  const offset = await writeToNewClusters(state, grown.bytes, 'l1_grow_write_table')
   try {
     await settleMetadata(state)
     await barrier(state)
+    if (isWatched(state)) await reach(state, 'l1_grow_activate_table')
   } catch (error) {
     await freeClusters(state, offset, grown.bytes.byteLength, 'never')
     throw error

@@ -9,6 +9,7 @@ import { imageError, type Qcow2State } from '../state.js'
 import { barrier } from './barrier.js'
 import type { CacheEntry } from './cache-entries.js'
 import { markCorrupt } from './corruption.js'
+import { isWatched, reach } from './debug-points.js'
 import { sliceAt } from './l2-map.js'
 import { refuseOverlap } from './overlap.js'
 
@@ -67,6 +68,7 @@ async function makeTable(state: Qcow2State, l1Index: number): Promise<void> {
     // Declared before there is a table to write: one that was written meanwhile would ask for nothing any more.
     await l2Cache.dependOn(refcountCache)
     await fillTable(state, offset, host(old))
+    if (isWatched(state)) await reach(state, 'l2_alloc_write')
     await l2Cache.flush()
     await barrier(state)
   } catch (error) {
@@ -89,6 +91,7 @@ async function fillTable(state: Qcow2State, offset: HostOffset, old: HostOffset)
     const entry = await l2Cache.getEmpty(host(offset + at))
     try {
       if (old === 0) continue
+      if (isWatched(state)) await reach(state, 'l2_alloc_cow_read')
       const source = await l2Cache.get(host(old + at))
       entry.table.bytes.set(source.table.bytes)
       l2Cache.release(source)
@@ -109,6 +112,7 @@ async function writeL1Entry(state: Qcow2State, index: number, offset: HostOffset
   const place = host(header.l1TableOffset + first * ENTRY_BYTES)
   try {
     refuseOverlap(state, place, bytes.byteLength, ['active-l1'])
+    if (isWatched(state)) await reach(state, 'l1_update')
     await write(state.file, place, bytes)
   } catch (error) {
     l1.set(index, before.high, before.low)

@@ -19,6 +19,8 @@ export interface CacheHost {
   barrier(): Promise<void>
   /** Throws where a table must not be written to `offset`. */
   beforeWrite(offset: HostOffset, bytes: number): void
+  /** Told before a table is read or written, for who debugs; the cache waits for what is returned. */
+  reached?(what: 'load' | 'update'): Completion
 }
 
 interface Dependency {
@@ -221,6 +223,8 @@ export class MetadataCache {
   async #fetch(offset: HostOffset): Promise<CacheEntry> {
     await this.#makeRoom()
     const bytes = new Uint8Array(this.entryBytes)
+    const held = this.#host.reached?.('load')
+    if (held !== undefined) await held
     await read(this.#host.file, offset, bytes)
     return createEntry(offset, bytes, this.#cleaning)
   }
@@ -295,7 +299,10 @@ export class MetadataCache {
     this.#writes++
     try {
       // A copy: the table may change while it is written, and what it says then may depend on more.
-      await write(this.#host.file, entry.offset, entry.table.bytes.slice())
+      const bytes = entry.table.bytes.slice()
+      const held = this.#host.reached?.('update')
+      if (held !== undefined) await held
+      await write(this.#host.file, entry.offset, bytes)
     } catch (error) {
       if (this.#entries.get(entry.offset) === entry) this.markDirty(entry)
       throw error

@@ -7,6 +7,7 @@ import { COMPRESSED_HIGH, decodeCompressed } from '../format/l2-entry.js'
 import { clusterStart, type HostOffset, host, isClusterAligned } from '../format/layout.js'
 import { entryOffset } from '../format/table.js'
 import { markCorrupt } from '../metadata/corruption.js'
+import { isWatched, reach } from '../metadata/debug-points.js'
 import { takeOver } from '../metadata/flush.js'
 import { hasDataFile, type Qcow2State } from '../state.js'
 import { addRefcountBlock } from './refcount-growth.js'
@@ -23,6 +24,7 @@ import {
 
 /** Takes `count` clusters in a row where nothing has to be read or written for it; undefined, with nothing changed, where so. */
 export function allocateNow(state: Qcow2State, count: number): HostOffset | undefined {
+  if (isWatched(state)) return undefined
   const { freeClusterIndex } = state
   const first = searchFreeNow(state, count)
   if (first !== undefined && first > 0 && !state.freed.has(first, count) && raiseRefcountsNow(state, first, count)) {
@@ -36,6 +38,7 @@ export function allocateNow(state: Qcow2State, count: number): HostOffset | unde
 export async function allocateClusters(state: Qcow2State, bytes: number): Promise<HostOffset> {
   const { clusterSize } = state.layout
   const count = Math.ceil(bytes / clusterSize)
+  if (isWatched(state)) await reach(state, 'cluster_alloc')
   for (;;) {
     const first = await searchFreeClusters(state, count)
     const offset = host(first * clusterSize)
@@ -79,6 +82,7 @@ export async function allocateClustersAt(state: Qcow2State, offset: HostOffset, 
  */
 export async function allocateBytes(state: Qcow2State, bytes: number): Promise<HostOffset> {
   const { clusterSize, maxRefcount } = state.layout
+  if (isWatched(state)) await reach(state, 'cluster_alloc_bytes')
   let offset: number = state.freeByteOffset
   if (offset !== 0 && (await refcountOf(state, Math.floor(offset / clusterSize))) >= maxRefcount) offset = 0
   for (;;) {
@@ -112,6 +116,7 @@ export async function freeClusters(
   const { clusterSize } = state.layout
   const first = Math.floor(offset / clusterSize)
   const last = Math.floor((offset + bytes - 1) / clusterSize)
+  if (isWatched(state)) await reach(state, 'cluster_free')
   for (let cluster = first; cluster <= last; cluster++) {
     const owed = state.owedDecrements.get(cluster) ?? 0
     if ((await refcountOf(state, cluster)) - owed > 1) {

@@ -6,6 +6,7 @@ import { ENTRY_BYTES, type HostOffset, host, MAX_REFCOUNT_TABLE_BYTES } from '..
 import { writeRefcount } from '../format/refcount-codec.js'
 import { Table64 } from '../format/table.js'
 import { barrier } from '../metadata/barrier.js'
+import { isWatched, reach } from '../metadata/debug-points.js'
 import { writeHeaderFields } from '../metadata/header-update.js'
 import { refuseOverlap } from '../metadata/overlap.js'
 import { imageError, type Qcow2State } from '../state.js'
@@ -41,9 +42,12 @@ export async function writeRefcountArea(state: Qcow2State, area: RefcountArea): 
   const made = host(start * clusterSize)
   try {
     await countArea(state, area, end, 1)
+    if (isWatched(state)) await reach(state, 'refblock_alloc_write_blocks')
     await state.refcountCache.flush()
+    if (isWatched(state)) await reach(state, 'refblock_alloc_write_table')
     await write(state.file, tableOffset, table.bytes)
     await barrier(state)
+    if (isWatched(state)) await reach(state, 'refblock_alloc_switch_table')
   } catch (error) {
     state.refcountCache.forget(made, blocks.length * clusterSize)
     await countArea(state, { ...area, blocks: [] }, end, 0).catch(() => {

@@ -8,6 +8,7 @@ import { refcountStructures } from '../format/refcount-size.js'
 import { Table64 } from '../format/table.js'
 import { barrier } from '../metadata/barrier.js'
 import type { CacheEntry } from '../metadata/cache-entries.js'
+import { isWatched, reach } from '../metadata/debug-points.js'
 import { takeOver } from '../metadata/flush.js'
 import { refuseOverlap } from '../metadata/overlap.js'
 import type { Qcow2State } from '../state.js'
@@ -21,6 +22,7 @@ import { searchFreeClusters, tryChangeRefcounts } from './refcounts.js'
 export async function addRefcountBlock(state: Qcow2State, cluster: number): Promise<void> {
   const { layout } = state
   const index = Math.floor(cluster / layout.refcountBlockEntries)
+  if (isWatched(state)) await reach(state, 'refblock_alloc')
   const place = await searchFreeClusters(state, 1)
   await takeOver(state, place, 1)
   const offset = host(place * layout.clusterSize)
@@ -33,6 +35,7 @@ export async function addRefcountBlock(state: Qcow2State, cluster: number): Prom
   const entry = await state.refcountCache.getEmpty(offset)
   try {
     if (describesItself) setCount(state, entry, place, 1)
+    if (isWatched(state)) await reach(state, 'refblock_alloc_write')
     await state.refcountCache.flush()
     await barrier(state)
     if (index < state.refcountTable.length) await nameBlock(state, index, offset)
@@ -58,6 +61,7 @@ export async function nameBlock(state: Qcow2State, index: number, offset: HostOf
   const entry = Table64.ofEntries(1)
   entry.setOffset(0, offset)
   refuseOverlap(state, place, ENTRY_BYTES, ['refcount-table'])
+  if (isWatched(state)) await reach(state, 'refblock_alloc_hookup')
   await write(state.file, place, entry.bytes)
   await barrier(state)
   state.refcountTable.setOffset(index, offset)
@@ -70,6 +74,7 @@ export async function nameBlock(state: Qcow2State, index: number, offset: HostOf
 async function growTable(state: Qcow2State, cluster: number, newIndex: number, newBlock: HostOffset): Promise<void> {
   const { layout } = state
   const { refcountBlockEntries, clusterSize } = layout
+  if (isWatched(state)) await reach(state, 'reftable_grow')
   const used = Math.max(cluster + 1, newBlock / clusterSize)
   const start = Math.ceil(used / refcountBlockEntries) * refcountBlockEntries
   const size = refcountStructures(layout, start, true)

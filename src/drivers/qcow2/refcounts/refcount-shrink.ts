@@ -5,6 +5,7 @@ import { ENTRY_BYTES, type HostOffset } from '../format/layout.js'
 import { readRefcount } from '../format/refcount-codec.js'
 import { Table64 } from '../format/table.js'
 import { barrier } from '../metadata/barrier.js'
+import { isWatched, reach } from '../metadata/debug-points.js'
 import { refuseOverlap } from '../metadata/overlap.js'
 import type { Qcow2State } from '../state.js'
 import { blockOffset, changeRefcounts } from './refcounts.js'
@@ -23,6 +24,7 @@ export async function dropEmptyBlocks(state: Qcow2State): Promise<void> {
   const place = header.refcountTableOffset
   refuseOverlap(state, place, table.length * ENTRY_BYTES, ['refcount-table'])
   await state.refcountCache.flush()
+  if (isWatched(state)) await reach(state, 'reftable_update')
   await write(state.file, place, table.bytes)
   await barrier(state)
   state.refcountTable = table

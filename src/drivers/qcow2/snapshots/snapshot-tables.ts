@@ -5,6 +5,7 @@ import { BlockError } from '../../../common/error.js'
 import { MAX_LENGTH } from '../../../common/limits.js'
 import { read } from '../../../io/read.js'
 import { write } from '../../../io/write.js'
+import type { BlkdebugEvent } from '../../filters/blkdebug/events.js'
 import { ENTRY_BYTES, type HostOffset, host, isClusterAligned, MAX_L1_BYTES } from '../format/layout.js'
 import {
   encodeSnapshotTable,
@@ -14,6 +15,7 @@ import {
 } from '../format/snapshot-table.js'
 import { Table64 } from '../format/table.js'
 import { barrier } from '../metadata/barrier.js'
+import { isWatched, reach } from '../metadata/debug-points.js'
 import { settleMetadata } from '../metadata/flush.js'
 import { writeHeaderFields } from '../metadata/header-update.js'
 import { mapInactiveTables, refuseOverlap, setSnapshots } from '../metadata/overlap.js'
@@ -57,13 +59,18 @@ export async function writeL1(state: Qcow2State, offset: HostOffset, l1: Table64
   await write(state.file, offset, l1.bytes)
 }
 
-/** Writes `bytes` to clusters of their own. What fails gives them back. */
-export async function writeToNewClusters(state: Qcow2State, bytes: Uint8Array): Promise<HostOffset> {
+/** Writes `bytes` to clusters of their own; `point` is reached before that. What fails gives them back. */
+export async function writeToNewClusters(
+  state: Qcow2State,
+  bytes: Uint8Array,
+  point: BlkdebugEvent = 'none',
+): Promise<HostOffset> {
   // Nothing has no place.
   if (bytes.byteLength === 0) return host(0)
   const offset = await allocateClusters(state, bytes.byteLength)
   try {
     refuseOverlap(state, offset, bytes.byteLength, [])
+    if (isWatched(state)) await reach(state, point)
     await write(state.file, offset, bytes)
   } catch (error) {
     await freeClusters(state, offset, bytes.byteLength, 'never')
