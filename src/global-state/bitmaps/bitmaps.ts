@@ -7,18 +7,26 @@ import { HBitmap } from '../../common/hbitmap.js'
 import { BDRV_BITMAP_MAX_NAME_SIZE, BDRV_SECTOR_SIZE } from '../../common/limits.js'
 import { isPowerOfTwo, KiB } from '../../common/units.js'
 import type { BlockDriverState } from '../../io/block-node.js'
+import {
+  BDRV_BITMAP_ALLOW_RO,
+  BDRV_BITMAP_BUSY,
+  BDRV_BITMAP_RO,
+  checkDirtyBitmap,
+} from '../../io/check-dirty-bitmap.js'
 import { type DirtyBitmap, newBitmap } from '../../io/dirty-bitmap.js'
 import { setBitmaps } from '../../io/gates.js'
 import { isWritable, nodeInfo } from '../../io/node-info.js'
 import type { MainLoop } from '../main-loop.js'
 import { refuseUnstorable, removeStored } from './stored-bitmaps.js'
 
-/** What {@link checkDirtyBitmap} refuses. */
-export const BDRV_BITMAP_BUSY = 1
-export const BDRV_BITMAP_RO = 2
-export const BDRV_BITMAP_INCONSISTENT = 4
-export const BDRV_BITMAP_DEFAULT = BDRV_BITMAP_BUSY | BDRV_BITMAP_RO | BDRV_BITMAP_INCONSISTENT
-export const BDRV_BITMAP_ALLOW_RO = BDRV_BITMAP_BUSY | BDRV_BITMAP_INCONSISTENT
+export {
+  BDRV_BITMAP_ALLOW_RO,
+  BDRV_BITMAP_BUSY,
+  BDRV_BITMAP_DEFAULT,
+  BDRV_BITMAP_INCONSISTENT,
+  BDRV_BITMAP_RO,
+  checkDirtyBitmap,
+} from '../../io/check-dirty-bitmap.js'
 
 const MIN_DEFAULT_GRANULARITY = 4 * KiB
 const MAX_DEFAULT_GRANULARITY = 64 * KiB
@@ -130,24 +138,6 @@ export function requireDirtyBitmap(node: BlockDriverState, name: string): DirtyB
 /** The bitmaps of `node` in the order they were made, anonymous ones included. */
 export function dirtyBitmaps(node: BlockDriverState): readonly DirtyBitmap[] {
   return node.state.bitmaps
-}
-
-/** Throws EBUSY, EPERM or EINVAL where the bitmap is in a state that `mask` (`BDRV_BITMAP_*`) names. */
-export function checkDirtyBitmap(node: BlockDriverState, bitmap: DirtyBitmap, mask = BDRV_BITMAP_DEFAULT): void {
-  const details = { node: node.nodeName, op: 'bitmap' }
-  const called = `Bitmap ${quoteOutside(bitmap.name ?? '')}`
-  if ((mask & BDRV_BITMAP_BUSY) !== 0 && (bitmap.busy || bitmap.successor !== undefined)) {
-    throw new BlockError('EBUSY', `${called} is currently in use by another operation and cannot be used`, details)
-  }
-  if ((mask & BDRV_BITMAP_RO) !== 0 && bitmap.readonly) {
-    throw new BlockError('EPERM', `${called} is readonly and cannot be modified`, details)
-  }
-  if ((mask & BDRV_BITMAP_INCONSISTENT) !== 0 && bitmap.inconsistent) {
-    throw new BlockError('EINVAL', `${called} is inconsistent and cannot be used`, {
-      ...details,
-      hint: 'Try block-dirty-bitmap-remove to delete this bitmap from disk',
-    })
-  }
 }
 
 /** Lets a bitmap record. It may be read-only, but neither in use nor inconsistent. */

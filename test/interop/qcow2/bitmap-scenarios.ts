@@ -125,6 +125,17 @@ export const BITMAP_SCENARIOS: readonly ToolScenario[] = [
     steps: [clear('b'), enable('b'), disable('b'), merge('b', 'e'), merge('e', 'b'), add('b'), add('c'), remove('b')],
   },
   {
+    name: 'another length, with bitmaps left in use by a crash',
+    make: TWO + patch('bitmaps+12,>I,3'),
+    steps: [
+      ['resize', 'a.qcow2', '2M'],
+      ['resize', '--shrink', 'a.qcow2', '512K'],
+      ['amend', '-o', 'size=3M', 'a.qcow2'],
+      remove('b'),
+      ['resize', 'a.qcow2', '2M'],
+    ],
+  },
+  {
     name: 'written to by a program without bitmaps',
     make: TWO + patch('88,>Q,0'),
     steps: [{ args: add('q'), err: 'any' }],

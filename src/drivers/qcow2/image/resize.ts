@@ -5,6 +5,7 @@ import { BlockError } from '../../../common/error.js'
 import type { Preallocation } from '../../../common/option-names.js'
 import { BDRV_REQ_ZERO_WRITE } from '../../../common/request.js'
 import type { Offset } from '../../../common/units.js'
+import { checkDirtyBitmap } from '../../../io/check-dirty-bitmap.js'
 import type { TruncateOptions } from '../../../io/node-io.js'
 import { truncate } from '../../../io/truncate.js'
 import { write } from '../../../io/write.js'
@@ -42,7 +43,7 @@ const SECTOR = 512
 
 /**
  * Makes the disk `length` bytes long: whole sectors. What comes reads as zeroes. EINVAL for other lengths, EFBIG beyond the
- * largest L1 table, ENOTSUP for snapshots in version 2, for preallocation of a disk that does not grow, and where version 2
+ * largest L1 table, ENOTSUP for stored bitmaps in use or inconsistent, for snapshots in version 2, for preallocation of a disk that does not grow, and where version 2
  * would show data of a longer backing file.
  */
 export async function truncateImage(state: Qcow2State, length: Offset, options: TruncateOptions): Promise<void> {
@@ -51,6 +52,7 @@ export async function truncateImage(state: Qcow2State, length: Offset, options: 
   if (header.version < 3 && header.nbSnapshots > 0) {
     throw refusal(state, 'ENOTSUP', "Can't resize a v2 image which has snapshots")
   }
+  refuseUnusableBitmaps(state)
   const shrinks = length < header.size
   if (shrinks && options.preallocation !== 'off') {
     throw refusal(state, 'ENOTSUP', "Preallocation can't be used for shrinking an image")
@@ -67,6 +69,20 @@ async function dropVmstate(state: Qcow2State): Promise<void> {
   for (let at = vmstateOffset(state) as number; at < end; at += l2Coverage) {
     if (state.l1.offset(at / l2Coverage) === 0) continue
     await discardClusters(state, guest(at), guest(at + l2Coverage), 'unallocate', 'other')
+  }
+}
+
+/** Bitmaps that are stored change their length with the disk; one that nobody may touch cannot. */
+function refuseUnusableBitmaps({ node, bitmaps }: Qcow2State): void {
+  for (const { name } of bitmaps) {
+    const bitmap = node.state.bitmaps.find((one) => one.name === name)
+    if (bitmap === undefined) continue
+    try {
+      checkDirtyBitmap(node, bitmap)
+    } catch (thrown) {
+      if (!(thrown instanceof BlockError)) throw thrown
+      throw new BlockError('ENOTSUP', thrown.message, { node: node.nodeName, op: 'truncate', hint: thrown.hint })
+    }
   }
 }
 
