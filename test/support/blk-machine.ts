@@ -25,6 +25,8 @@ export interface MachineOptions extends Partial<VirtioBlkOptions>, Partial<Guest
   features?: bigint
   /** Packed rings and use in order may be agreed too. Raw access is for split rings in any order. */
   anyRing?: boolean
+  /** Descriptors in the indirect tables of the driver; none by default. */
+  tableEntries?: number
   regions?: GuestRegionOptions[]
   buffer?: ArrayBuffer | SharedArrayBuffer
 }
@@ -75,6 +77,7 @@ export class BlkMachine {
       memory: this.memory,
       address: 0x1000,
       queueSize: options.driverQueueSize ?? 16,
+      tableEntries: options.tableEntries ?? 0,
       features: (options.features ?? -1n) & (options.anyRing === true ? -1n : SPLIT_ANY_ORDER),
     })
     this.driver.initialise()
