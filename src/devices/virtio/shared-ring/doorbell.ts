@@ -42,7 +42,17 @@ export class Doorbell {
   /** Blocks until the bell is not as it was `seen` any more. For threads that may block: not for a browser's main thread. */
   wait(seen: number, timeoutMs: number): Waking {
     if ((seen & CLOSED) !== 0) return 'closed'
-    if (Atomics.wait(this.word, 0, seen, timeoutMs) === 'timed-out') return 'timed-out'
+    return this.woken(Atomics.wait(this.word, 0, seen, timeoutMs))
+  }
+
+  /** The same for a thread whose event loop goes on meanwhile. It does not keep a process alive. */
+  async waitAsync(seen: number, timeoutMs: number): Promise<Waking> {
+    if ((seen & CLOSED) !== 0) return 'closed'
+    return this.woken(await Atomics.waitAsync(this.word, 0, seen, timeoutMs).value)
+  }
+
+  private woken(outcome: 'ok' | 'not-equal' | 'timed-out'): Waking {
+    if (outcome === 'timed-out') return 'timed-out'
     this.answered++
     return 'rung'
   }

@@ -43,16 +43,30 @@ export class SharedRingDevice {
     const { queue, bell } = this
     for (;;) {
       const seen = bell.read()
-      if (queue.allowNotifications()) {
-        queue.suppressNotifications()
-        return true
-      }
+      if (this.look()) return true
       if (queue.fault !== undefined || bell.wait(seen, timeoutMs) !== 'rung') return false
+    }
+  }
+
+  /** As {@link wait}, for a thread whose event loop goes on meanwhile. */
+  async waitAsync(timeoutMs = Number.POSITIVE_INFINITY): Promise<boolean> {
+    const { queue, bell } = this
+    for (;;) {
+      const seen = bell.read()
+      if (this.look()) return true
+      if (queue.fault !== undefined || (await bell.waitAsync(seen, timeoutMs)) !== 'rung') return false
     }
   }
 
   /** Tells the other end that nothing comes back any more. */
   close(): void {
     this.peer.close()
+  }
+
+  /** Asks for notifications, unless a chain is there. */
+  private look(): boolean {
+    if (!this.queue.allowNotifications()) return false
+    this.queue.suppressNotifications()
+    return true
   }
 }

@@ -46,17 +46,30 @@ export class SharedRingDriver {
     const { queue, bell } = this
     for (;;) {
       const seen = bell.read()
-      const there = queue.enableNotifications(after)
-      if (there) {
-        queue.disableNotifications()
-        return true
-      }
+      if (this.look(after)) return true
       if (bell.wait(seen, timeoutMs) !== 'rung') return queue.pending() > 0
+    }
+  }
+
+  /** As {@link wait}, for a thread whose event loop goes on meanwhile. */
+  async waitAsync(after = 1, timeoutMs = Number.POSITIVE_INFINITY): Promise<boolean> {
+    const { queue, bell } = this
+    for (;;) {
+      const seen = bell.read()
+      if (this.look(after)) return true
+      if ((await bell.waitAsync(seen, timeoutMs)) !== 'rung') return queue.pending() > 0
     }
   }
 
   /** Tells the other end that nothing comes any more. */
   close(): void {
     this.peer.close()
+  }
+
+  /** Asks for notifications, unless `after` chains are there. */
+  private look(after: number): boolean {
+    if (!this.queue.enableNotifications(after)) return false
+    this.queue.disableNotifications()
+    return true
   }
 }

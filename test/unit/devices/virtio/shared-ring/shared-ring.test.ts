@@ -48,6 +48,19 @@ describe('a doorbell', () => {
     expect(here.wait(here.read(), 10_000)).toBe('closed')
   })
 
+  test('waits beside the event loop', async () => {
+    const { here, there } = pair()
+    const seen = here.read()
+    const waking = here.waitAsync(seen, 20_000)
+    there.ring()
+    expect(await waking).toBe('rung')
+    expect(await here.waitAsync(seen, 20_000)).toBe('rung')
+    expect(await here.waitAsync(here.read(), 1)).toBe('timed-out')
+    const last = here.waitAsync(here.read(), 20_000)
+    there.close()
+    expect([await last, await here.waitAsync(here.read(), 20_000), here.answered]).toEqual(['rung', 'closed', 3])
+  })
+
   test('wakes another thread', async () => {
     const { buffer, here } = pair()
     const other = await otherThread(buffer, 'Atomics.add(words, 2, 2); Atomics.notify(words, 2)')
@@ -115,6 +128,29 @@ describe.each(ALL_FEATURES)('a ring between threads: %s', (_name, features) => {
     device.publish()
     expect(device.notified).toBe(0)
     expect(driver.wait(2, 0)).toBe(true)
+  })
+
+  test('both ends beside each other in one event loop', async () => {
+    const ring = create()
+    const driver = new SharedRingDriver(ring)
+    const device = new SharedRingDevice(ring)
+    const serving = (async () => {
+      const chain = new DescriptorChain()
+      while (await device.waitAsync()) {
+        while (device.queue.fetch(chain) === FETCH_CHAIN) device.queue.push(chain.head, 1)
+        device.publish()
+      }
+    })()
+    let back = 0
+    for (let sent = 0; back < 200; ) {
+      while (sent < 200 && send(driver, ring, 1)) sent++
+      driver.publish()
+      expect(await driver.waitAsync()).toBe(true)
+      while (driver.queue.reap() >= 0) back++
+    }
+    driver.close()
+    await serving
+    expect([driver.queue.inFlight, device.queue.inFlight]).toEqual([0, 0])
   })
 
   test('an end that is closed leaves what was shown to be taken, and no more sleep', () => {
