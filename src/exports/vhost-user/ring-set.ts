@@ -36,6 +36,8 @@ export class RingSet {
   readonly rings: readonly Ring[]
   /** Whether one has run since the device was at its beginning. */
   ranSinceReset = false
+  /** Whether one has run at all. */
+  everRan = false
 
   private readonly host: RingHost
 
@@ -116,6 +118,7 @@ export class RingSet {
     }
     ring.running = true
     this.ranSinceReset = true
+    this.everRan = true
     if (heads.length > 0) device.refetch(ring.index, heads, lists)
     // Buffers that were used before, by whoever served the ring then, may not have been told of.
     if (state.usedIndex !== 0 || state.availIndex !== 0) host.callRing(ring)

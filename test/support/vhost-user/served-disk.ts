@@ -1,0 +1,63 @@
+// A disk in memory on a socket in a folder of its own, and what its server has said.
+
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { loadHostIpc } from '../../../src/platform/native/host-ipc.js'
+import type { NodeDisk } from '../../../src/platform/node-disk.js'
+import { openDisk } from '../../../src/platform/open-disk.js'
+import {
+  serveVhostUserBlk,
+  type VhostUserBlkOptions,
+  type VhostUserBlkServer,
+} from '../../../src/platform/serve-vhost-user.js'
+import { openFiles } from './open-files.js'
+
+/** What is served. */
+export interface ServedDisk {
+  readonly disk: NodeDisk
+  readonly server: VhostUserBlkServer
+  readonly socket: string
+  /** What the server logged. */
+  readonly log: string[]
+  close(): Promise<void>
+}
+
+const BYTES = 16 << 20
+
+/** Serves a new disk of 16 MiB. */
+export async function serveDisk(options: Partial<VhostUserBlkOptions> = {}): Promise<ServedDisk> {
+  const folder = mkdtempSync(join(tmpdir(), 'vhost-user-'))
+  const socket = join(folder, 'socket')
+  const log: string[] = []
+  const disk = await openDisk({ driver: 'memory', size: BYTES })
+  const server = await serveVhostUserBlk(disk, { socket, log: (line) => log.push(line), ...options })
+  return {
+    disk,
+    server,
+    socket,
+    log,
+    async close() {
+      await server.close()
+      await disk.close()
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+/** Runs `act` and compares what this process has open before and after. */
+export async function leavesNothingOpen(act: () => Promise<void>): Promise<void> {
+  // Whatever is made once for a process is there before.
+  await loadHostIpc()
+  const warm = await serveDisk()
+  await warm.close()
+  const before = openFiles()
+  await act()
+  // Handles of the event loop are closed on its next turn.
+  await new Promise((resolve) => setTimeout(resolve, 5))
+  const after = openFiles()
+  if (after.join('\n') !== before.join('\n')) {
+    const extra = after.filter((each) => !before.includes(each))
+    throw new Error(`left open: ${after.length - before.length} more than ${before.length}: ${extra.join(', ')}`)
+  }
+}
