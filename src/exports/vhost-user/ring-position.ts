@@ -57,7 +57,7 @@ export interface RingStart {
   base: number | undefined
   /** The front-end knows of records of requests in flight, and so what a base is. */
   knowsRecords: boolean
-  inflight: { memory: InflightMemory; index: number } | undefined
+  inflight: { memory: Pick<InflightMemory, 'part' | 'shape'>; index: number } | undefined
 }
 
 /** Where a ring goes on. Throws EINVAL for a base or a record that cannot be true. */

@@ -7,6 +7,7 @@ import type { IpcLibc } from './ipc-libc.js'
 import { nativeError } from './libc.js'
 
 const EPOLL_CTL_ADD = 1
+const EPOLL_CTL_DEL = 2
 const EPOLL_CLOEXEC = 0o2000000
 const EPOLLIN = 1
 /** Bytes of struct epoll_event; packed on x86, padded elsewhere. */
@@ -21,14 +22,14 @@ export function createFdWatch(libc: IpcLibc): FdWatch {
   event[0] = EPOLLIN
   const watched = new Set<number>()
 
+  let epoll = -1
+
   /** libuv asks in the same way, but what it refuses ends the process: so this is asked before. */
   function checkPollable(fd: number): void {
-    const epoll = libc.epollCreate(EPOLL_CLOEXEC)
+    if (epoll < 0) epoll = libc.epollCreate(EPOLL_CLOEXEC)
     if (epoll < 0) throw nativeError(libc.errno(), 'epoll_create1')
-    const refused = libc.epollControl(epoll, EPOLL_CTL_ADD, fd, event) < 0
-    const errno = libc.errno()
-    libc.close(epoll)
-    if (refused) throw nativeError(errno, 'epoll_ctl')
+    if (libc.epollControl(epoll, EPOLL_CTL_ADD, fd, event) < 0) throw nativeError(libc.errno(), 'epoll_ctl')
+    libc.epollControl(epoll, EPOLL_CTL_DEL, fd, event)
   }
 
   return {

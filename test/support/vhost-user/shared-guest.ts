@@ -227,6 +227,22 @@ export class SharedGuest {
     return bases[0] as number
   }
 
+  /** How many requests the record says are in flight. */
+  recorded(): number {
+    if (this.inflight === undefined) return 0
+    const { queues, queueSize, packed } = this.options
+    const bytes = packed ? 32 : 16
+    const part = Math.ceil((bytes + bytes * queueSize) / 64) * 64
+    const record = this.ipc.map(this.inflight.fd, 0, queues * part)
+    const flags = new Uint8Array(record.view(0, queues * part))
+    let count = 0
+    for (let queue = 0; queue < queues; queue++) {
+      for (let entry = 0; entry < queueSize; entry++) if (flags[queue * part + bytes * (1 + entry)] !== 0) count++
+    }
+    record.unmap()
+    return count
+  }
+
   /** Unlike the guest's own end this leaves memory and rings as they are. */
   disconnect(): void {
     this.front.close()

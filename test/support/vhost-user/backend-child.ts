@@ -1,0 +1,46 @@
+// `blockgraph vhost-user-blk` in a process of its own, to be killed and started again.
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+
+const LAUNCHER = fileURLToPath(new URL('../../../bin/blockgraph.js', import.meta.url))
+
+/** The process. */
+export class BackendChild {
+  /** What it said on standard output and standard error. */
+  said = ''
+  private readonly child: ChildProcess
+
+  private constructor(child: ChildProcess) {
+    this.child = child
+    child.stdout?.on('data', (text) => {
+      this.said += String(text)
+    })
+    child.stderr?.on('data', (text) => {
+      this.said += String(text)
+    })
+  }
+
+  /** Starts it and waits until it listens. */
+  static async start(args: readonly string[], env: NodeJS.ProcessEnv = process.env): Promise<BackendChild> {
+    const backend = new BackendChild(spawn(process.execPath, [LAUNCHER, 'vhost-user-blk', ...args], { env }))
+    while (!backend.said.includes('\n')) {
+      if (backend.child.exitCode !== null) throw new Error(backend.said)
+      await Promise.race([once(backend.child.stdout as NodeJS.ReadableStream, 'data'), once(backend.child, 'close')])
+    }
+    return backend
+  }
+
+  get pid(): number {
+    return this.child.pid as number
+  }
+
+  /** Ends it by `signal`; its exit code, or null where the signal ended it. */
+  async end(signal: NodeJS.Signals): Promise<number | null> {
+    const closed = once(this.child, 'close')
+    this.child.kill(signal)
+    const [code] = (await closed) as [number | null]
+    return code
+  }
+}
