@@ -1,6 +1,6 @@
 // A disk in memory on a socket in a folder of its own, and what its server has said.
 
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { loadHostIpc } from '../../../src/platform/native/host-ipc.js'
@@ -25,12 +25,17 @@ export interface ServedDisk {
 
 const BYTES = 16 << 20
 
-/** Serves a new disk of 16 MiB. */
-export async function serveDisk(options: Partial<VhostUserBlkOptions> = {}): Promise<ServedDisk> {
+/** Serves a new disk of 16 MiB: in memory, where requests end at once, or in a file, where writes take their time. */
+export async function serveDisk(options: Partial<VhostUserBlkOptions> = {}, onFile = false): Promise<ServedDisk> {
   const folder = mkdtempSync(join(tmpdir(), 'vhost-user-'))
   const socket = join(folder, 'socket')
   const log: string[] = []
-  const disk = await openDisk({ driver: 'memory', size: BYTES })
+  const image = join(folder, 'disk.img')
+  if (onFile) {
+    writeFileSync(image, '')
+    truncateSync(image, BYTES)
+  }
+  const disk = await openDisk(onFile ? image : { driver: 'memory', size: BYTES })
   const server = await serveVhostUserBlk(disk, { socket, log: (line) => log.push(line), ...options })
   return {
     disk,

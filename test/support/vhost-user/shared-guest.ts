@@ -109,7 +109,8 @@ export class SharedGuest {
     this.offered = await front.askNumber(m.VHOST_USER_GET_FEATURES)
     const protocol = await front.askNumber(m.VHOST_USER_GET_PROTOCOL_FEATURES)
     const inband = featureSet(m.VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS)
-    const wanted = this.options.inband ? protocol : protocol & ~inband
+    const known = protocol & ~featureSet(m.VHOST_USER_PROTOCOL_F_XEN_MMAP)
+    const wanted = this.options.inband ? known : known & ~inband
     front.say(m.VHOST_USER_SET_PROTOCOL_FEATURES, { payload: encodeU64(wanted) })
     await front.askNumber(m.VHOST_USER_GET_QUEUE_NUM)
     await front.askNumber(m.VHOST_USER_GET_MAX_MEM_SLOTS)
