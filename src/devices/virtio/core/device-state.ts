@@ -14,7 +14,7 @@ export interface SavedChain {
   head: number
   /** Slots of a packed ring that it occupies. */
   slots: number
-  /** Its buffers as descriptors, four words each. */
+  /** Its buffers as descriptors, four words each; none where the ring still has them. */
   descriptors: number[]
 }
 
@@ -115,7 +115,7 @@ function savedChain(data: unknown): SavedChain {
   const from = record(data, 'chain')
   // A chain through an indirect table may have more descriptors than the queue has entries, but never more than that.
   const words = list(from.descriptors, 4 * 0x1_0000, 'descriptors')
-  if (words.length === 0 || words.length % 4 !== 0) throw bad('descriptors')
+  if (words.length % 4 !== 0) throw bad('descriptors')
   return {
     head: number(from.head, 0xffff, 'head'),
     slots: number(from.slots, 0xffff, 'slots'),

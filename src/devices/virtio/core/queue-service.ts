@@ -122,6 +122,7 @@ export class QueueService {
     return new Promise((resolve) => {
       lane.onStopped = resolve
       if (lane.queue !== undefined && !lane.serving) this.deliver(lane, lane.queue)
+      if (lane.queue !== undefined && lane.queue.earlier > 0) this.schedule(lane, true)
       this.rest(lane)
     })
   }
@@ -198,7 +199,9 @@ export class QueueService {
   }
 
   private mayFetch(lane: Lane, queue: DeviceQueue): boolean {
-    return this.holds === 0 && queue.live && !lane.halted && queue.fault === undefined && this.host.running
+    // What a queue that is being stopped took over from an earlier life is still its to serve.
+    const open = !lane.halted || queue.earlier > 0
+    return this.holds === 0 && open && queue.live && queue.fault === undefined && this.host.running
   }
 
   private checkFault(queue: DeviceQueue): void {
@@ -234,7 +237,8 @@ export class QueueService {
   private rest(lane: Lane): void {
     const { queue } = lane
     if (lane.onStopped !== undefined && queue !== undefined) {
-      if (!lane.serving && queue.inFlight === 0 && !queue.unpublished) this.end(lane, queue)
+      const left = queue.earlier > 0 && queue.fault === undefined && this.host.running
+      if (!left && !lane.serving && queue.inFlight === 0 && !queue.unpublished) this.end(lane, queue)
     }
     if (!this.busy) this.host.atRest()
   }

@@ -7,6 +7,7 @@ import type { DescriptorChain } from '../memory/descriptor-chain.js'
 import type { DeviceQueue } from '../queue/device-queue.js'
 import type { QueueConfig } from '../queue/queue-layout.js'
 import { entriesTaken } from '../queue/queue-state.js'
+import type { EarlierList } from '../queue/taken-heads.js'
 import type { DeviceControl } from './device-control.js'
 import type { DeviceModel } from './device-model.js'
 import {
@@ -39,6 +40,7 @@ export function captureDevice(parts: DeviceParts): VirtioDeviceState {
     const { queue, config } = lane
     if (queue === undefined || config === undefined) continue
     const chains = (model.setAside?.(lane) ?? []).map((chain) => savedChain(queue, chain))
+    for (const { head, list } of queue.earlierChains()) chains.push(earlierChain(queue, head, list))
     queues.push({ index: lane.index, config: structuredConfig(config), state: queue.save(), chains })
   }
   return {
@@ -99,6 +101,11 @@ function takeOver(transport: Pick<VirtioTransport, 'refetch'>, saved: SavedQueue
 function savedChain(queue: DeviceQueue, chain: DescriptorChain): SavedChain {
   const { head } = chain
   return { head, slots: queue.slotsOf(head), descriptors: [...chain.descriptors()] }
+}
+
+/** A chain that was loaded and has not been served since. */
+function earlierChain(queue: DeviceQueue, head: number, list: EarlierList | undefined): SavedChain {
+  return { head, slots: list?.slots ?? queue.slotsOf(head), descriptors: [...(list?.descriptors ?? [])] }
 }
 
 function structuredConfig(config: QueueConfig): QueueConfig {

@@ -2,7 +2,7 @@
 // to reset; the memory belongs to a guest that may change it at any moment.
 
 import type { DescriptorChain } from '../memory/descriptor-chain.js'
-import type { EarlierList } from './taken-heads.js'
+import type { EarlierChain, EarlierList } from './taken-heads.js'
 
 /** Nothing is available. */
 export const FETCH_EMPTY = 0
@@ -87,6 +87,10 @@ export interface DeviceQueue {
    * already, or has no list is left out; how many were taken over.
    */
   refetch(heads: readonly number[], lists?: readonly EarlierList[]): number
+
+  /** Heads that {@link refetch} took over and that have not been fetched. */
+  readonly earlier: number
+  earlierChains(): readonly EarlierChain[]
 
   /** Entries of the ring that a head in flight occupies: more than one in a packed ring only. */
   slotsOf(head: number): number

@@ -32,7 +32,7 @@ import type { InflightTracker } from './inflight-tracker.js'
 import type { PackedQueueParts } from './queue-layout.js'
 import { entriesTaken, type QueueFeatures } from './queue-state.js'
 import { ReturnOrder } from './return-order.js'
-import { type EarlierList, TakenHeads } from './taken-heads.js'
+import { type EarlierChain, type EarlierList, TakenHeads } from './taken-heads.js'
 
 const WRITE = VIRTQ_DESC_F_WRITE << 16
 const NEXT = VIRTQ_DESC_F_NEXT << 16
@@ -196,6 +196,14 @@ export class PackedDeviceQueue implements DeviceQueue {
       taken++
     }
     return taken
+  }
+
+  get earlier(): number {
+    return this.heads.earlier
+  }
+
+  earlierChains(): EarlierChain[] {
+    return this.heads.waiting()
   }
 
   slotsOf(head: number): number {

@@ -36,7 +36,7 @@ import type { InflightTracker } from './inflight-tracker.js'
 import type { QueueParts } from './queue-layout.js'
 import type { QueueFeatures } from './queue-state.js'
 import { ReturnOrder } from './return-order.js'
-import { TakenHeads } from './taken-heads.js'
+import { type EarlierChain, TakenHeads } from './taken-heads.js'
 
 const NO_DESCRIPTORS = new Uint32Array(0)
 
@@ -163,6 +163,14 @@ export class SplitDeviceQueue implements DeviceQueue {
     let taken = 0
     for (const head of heads) if (this.heads.addEarlier(head, undefined)) taken++
     return taken
+  }
+
+  get earlier(): number {
+    return this.heads.earlier
+  }
+
+  earlierChains(): EarlierChain[] {
+    return this.heads.waiting()
   }
 
   slotsOf(_head: number): number {

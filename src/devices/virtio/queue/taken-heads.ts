@@ -11,6 +11,12 @@ export interface EarlierList {
   readonly descriptors: Uint32Array
 }
 
+/** A head of an earlier life; a split ring still has its descriptors, and there is no list. */
+export interface EarlierChain {
+  readonly head: number
+  readonly list: EarlierList | undefined
+}
+
 /** The heads of one queue. */
 export class TakenHeads {
   /** Taken and not returned. */
@@ -54,6 +60,11 @@ export class TakenHeads {
     this.earlierLists.push(list)
     this.earlier++
     return true
+  }
+
+  /** Heads of an earlier life that have not been fetched, in their order. */
+  waiting(): EarlierChain[] {
+    return this.earlierHeads.map((head, i) => ({ head, list: this.earlierLists[i] }))
   }
 
   /** The next head of an earlier life; {@link earlierList} is its list. */

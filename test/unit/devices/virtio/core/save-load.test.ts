@@ -93,6 +93,33 @@ describe('load', () => {
     expect(machine.disk.data[512]).toBe(9)
   })
 
+  test('what was loaded and not served yet goes along again, and before a stop it is served', async () => {
+    const machine = new BlkMachine({ disk: { onError: 'stop' } })
+    machine.disk.fault = () => new BlockError('ENOSPC', 'full')
+    machine.ram.fill(9, DATA, DATA + 512)
+    machine.driver.submitWrite(1, DATA, 512)
+    await machine.run()
+    const first = await moved(machine)
+    first.device.load(first.state)
+    const again = await first.device.save()
+    expect(again.queues).toMatchObject([{ chains: [{ head: 0, slots: 1 }] }])
+    await first.device.close()
+    machine.disk.fault = undefined
+    const second = replacement(machine)
+    second.load(JSON.parse(JSON.stringify(again)) as VirtioDeviceState)
+    let stopped: unknown
+    void second.stopQueue(0).then((state) => {
+      stopped = state
+    })
+    await machine.settle()
+    expect(stopped).toBeUndefined()
+    second.unpause()
+    await machine.settle()
+    expect(stopped).toMatchObject({ availIndex: 1, usedIndex: 1 })
+    expect(machine.reap()).toMatchObject([{ status: 0 }])
+    expect(machine.disk.data[512]).toBe(9)
+  })
+
   test('a device that asked for a reset still does', async () => {
     const machine = new BlkMachine()
     machine.availIndex = 999
@@ -139,7 +166,7 @@ describe('load', () => {
     ['a position that no queue has', (state) => Object.assign(first(state).state, { availIndex: 0x8000 })],
     ['a wrap counter in a split queue', (state) => Object.assign(first(state).state, { usedWrap: true })],
     ['more chains than were taken', (state) => first(state).chains.push(chain)],
-    ['a chain of nothing', (state) => first(state).chains.push({ ...chain, descriptors: [] })],
+    ['a part of a descriptor', (state) => first(state).chains.push({ ...chain, descriptors: [1, 2] })],
     ['a capacity that is no length', (state) => Object.assign(state.model, { capacity: -1 })],
     ['nothing', (state) => Object.keys(state).map((key) => Reflect.deleteProperty(state, key))],
   ]
