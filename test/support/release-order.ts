@@ -12,6 +12,12 @@ export class ReleaseOrder {
   readonly #controller: Controller
   #state: number
   readonly #ranked: boolean
+  /** The request to go so many steps from now fails instead; 0 for none. */
+  failIn = 0
+  /** Requests that were made to fail. */
+  failed = 0
+  /** Calls on their way in threads of the host: as long as there are any, nothing is stuck. */
+  away = 0
   readonly #ranks = new WeakMap<ControlledRequest, number>()
 
   constructor(controller: Controller, seed: number) {
@@ -33,8 +39,21 @@ export class ReleaseOrder {
   step(): boolean {
     const { pending } = this.#controller
     const chosen = this.#ranked ? this.#highest(pending) : pending[this.below(Math.max(pending.length, 1))]
-    chosen?.release()
+    if (chosen !== undefined && this.failIn > 0 && --this.failIn === 0) {
+      this.failed++
+      chosen.fail('EIO')
+    } else chosen?.release()
     return chosen !== undefined
+  }
+
+  /** Runs `act`, which waits for threads of the host. */
+  async outside<T>(act: () => Promise<T>): Promise<T> {
+    this.away++
+    try {
+      return await act()
+    } finally {
+      this.away--
+    }
   }
 
   /** Waits for `promise`, letting requests go meanwhile. `before` runs ahead of each step; true stands for a step it has made. */
@@ -47,7 +66,7 @@ export class ReleaseOrder {
     for (let idle = 0; idle < PATIENCE; idle++) {
       await drainMicrotasks()
       if (settled) return watched
-      if (before() || this.step()) idle = 0
+      if (before() || this.step() || this.away > 0) idle = 0
     }
     throw new Error('stuck: nothing is on its way below, and requests do not end')
   }

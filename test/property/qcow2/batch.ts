@@ -4,7 +4,7 @@ import { BlockError } from '../../../src/common/error.js'
 import { BDRV_REQ_FUA, BDRV_REQ_MAY_UNMAP, BDRV_REQ_WRITE_COMPRESSED } from '../../../src/common/request.js'
 import { type Effect, History } from './history.js'
 import type { ImageWorld } from './image-world.js'
-import { dataOf, type GuestRequest, rangeOf } from './requests.js'
+import { dataOf, type GuestRequest, rangeOf, spread } from './requests.js'
 
 /** What requests are made of. */
 export interface BatchContext {
@@ -60,6 +60,8 @@ export async function runBatch(
     const mayBegin = inFlight < together && (controller.pending.length === 0 || order.below(2) === 0)
     return mayBegin && submitNext()
   })
+  // Only requests of the guest meet the failure.
+  order.failIn = 0
   if (failures.length > 0) throw failures[0]
   const content = await world.readAll()
   const wrong = history.judgeReads() ?? history.judge(0, content)
@@ -81,30 +83,36 @@ async function submit(
   if (range === undefined) return
   const controller = new AbortController()
   if (request.abort > 0) aborting.add({ controller, steps: request.abort })
-  if (request.kind === 'flush') return backend.flush()
+  if (request.kind === 'flush') return followFlush(context, backend.flush())
   const { offset, bytes } = range
   const { signal } = controller
   const fua = request.fua ? BDRV_REQ_FUA : 0
   const data = dataOf(serial, offset, bytes, request.noise)
+  const buffers = spread(data, request.buffers)
+  const watch = (effect: Effect, running: Promise<void>, compressed = false) =>
+    follow(history, effect, running, {
+      compressed,
+      mayFail: context.world.order.failed > 0 || context.world.order.failIn > 0,
+    })
   switch (request.kind) {
     case 'write':
-      return follow(history, history.begin('write', offset, data), backend.write(offset, data, { flags: fua, signal }))
+      return watch(history.begin('write', offset, data), backend.write(offset, buffers, { flags: fua, signal }))
     case 'compressed': {
       const flags = fua | BDRV_REQ_WRITE_COMPRESSED
-      return follow(history, history.begin('write', offset, data), backend.write(offset, data, { flags, signal }), true)
+      return watch(history.begin('write', offset, data), backend.write(offset, buffers, { flags, signal }), true)
     }
     case 'zero': {
       const flags = fua | (request.unmap ? BDRV_REQ_MAY_UNMAP : 0)
       const zeroes = history.begin('zero', offset, new Uint8Array(bytes))
-      return follow(history, zeroes, backend.writeZeroes(offset, bytes, { flags, signal }))
+      return watch(zeroes, backend.writeZeroes(offset, bytes, { flags, signal }))
     }
     case 'discard': {
       const discarded = history.begin('discard', offset, new Uint8Array(bytes))
-      return follow(history, discarded, backend.discard(offset, bytes, { signal }))
+      return watch(discarded, backend.discard(offset, bytes, { signal }))
     }
     default: {
       const into = new Uint8Array(bytes).fill(0xee)
-      return follow(history, history.begin('read', offset, into), backend.read(offset, into, { signal }))
+      return watch(history.begin('read', offset, into), backend.read(offset, spread(into, request.buffers), { signal }))
     }
   }
 }
@@ -113,7 +121,12 @@ async function submit(
  * Takes note of how a request ends. What was aborted may have been done; a compressed write replaces nothing, and not
  * every image has them.
  */
-async function follow(history: History, effect: Effect, running: Promise<void>, compressed = false): Promise<void> {
+async function follow(
+  history: History,
+  effect: Effect,
+  running: Promise<void>,
+  { compressed, mayFail }: { compressed: boolean; mayFail: boolean },
+): Promise<void> {
   try {
     await running
     history.end(effect, 'done')
@@ -123,9 +136,19 @@ async function follow(history: History, effect: Effect, running: Promise<void>, 
     // Of several clusters some may have been written before one was found that is there.
     else if (compressed && code === 'EIO') history.end(effect, 'unclear')
     else if (compressed && code === 'ENOTSUP') history.end(effect, 'vain')
+    else if (mayFail && code === 'EIO') history.end(effect, effect.kind === 'read' ? 'vain' : 'unclear')
     else {
       history.end(effect, 'unclear')
       throw error
     }
+  }
+}
+
+/** A flush may fail where a request below it did. */
+async function followFlush({ world }: BatchContext, running: Promise<void>): Promise<void> {
+  try {
+    await running
+  } catch (error) {
+    if (world.order.failed === 0 || !(error instanceof BlockError) || error.code !== 'EIO') throw error
   }
 }

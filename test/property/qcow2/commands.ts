@@ -5,11 +5,13 @@ import { type GuestRequest, guestRequest } from './requests.js'
 
 /** One step of a run. */
 export type ImageCommand =
-  | { type: 'requests'; requests: GuestRequest[]; together: number }
+  /** With `failure`, that many steps on a request below fails; 0 for none. */
+  | { type: 'requests'; requests: GuestRequest[]; together: number; failure: number }
   | { type: 'snapshot'; vmstate: number }
   | { type: 'apply' | 'delete'; which: number }
   | { type: 'add-bitmap'; granularity: number; persistent: boolean }
   | { type: 'remove-bitmap'; which: number }
+  | { type: 'merge-bitmap'; which: number; from: number }
   | { type: 'resize'; sixteenths: number; sectors: number }
   | { type: 'reopen' | 'change'; options: number }
   | { type: 'read-only' }
@@ -32,6 +34,10 @@ export function imageCommands(most: number, count: number): fc.Arbitrary<ImageCo
     type: fc.constant('requests' as const),
     requests: fc.array(guestRequest, { minLength: 1, maxLength: most }),
     together: fc.integer({ min: 1, max: most }),
+    failure: fc.oneof(
+      { weight: 9, arbitrary: fc.constant(0) },
+      { weight: 1, arbitrary: fc.integer({ min: 1, max: 40 }) },
+    ),
   })
   const command = fc.oneof(
     { weight: 8, arbitrary: requests },
@@ -49,6 +55,7 @@ export function imageCommands(most: number, count: number): fc.Arbitrary<ImageCo
       }),
     },
     { weight: 1, arbitrary: fc.record({ type: fc.constant('remove-bitmap' as const), which }) },
+    { weight: 1, arbitrary: fc.record({ type: fc.constant('merge-bitmap' as const), which, from: which }) },
     {
       weight: 2,
       arbitrary: fc.record({

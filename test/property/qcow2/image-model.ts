@@ -3,6 +3,7 @@
 
 import { BlockError } from '../../../src/common/error.js'
 import { BLK_PERM_ALL, BLK_PERM_CONSISTENT_READ } from '../../../src/common/permissions.js'
+import { mergeDirtyBitmap } from '../../../src/global-state/bitmaps/bitmap-content.js'
 import { addDirtyBitmap, findDirtyBitmap, removeDirtyBitmap } from '../../../src/global-state/bitmaps/bitmaps.js'
 import { reopenNodes, reopenReadOnly } from '../../../src/global-state/life/reopen.js'
 import type { MainLoop } from '../../../src/global-state/main-loop.js'
@@ -70,6 +71,8 @@ export class ImageModel {
         return this.#addBitmap(command.granularity, command.persistent)
       case 'remove-bitmap':
         return this.#removeBitmap(command.which)
+      case 'merge-bitmap':
+        return this.#mergeBitmap(command.which, command.from)
       case 'resize':
         return this.#resize(command)
       case 'reopen':
@@ -94,7 +97,9 @@ export class ImageModel {
     const { node } = this.#world.rig
     const { result, lines } = await this.#world.check()
     const { corruptions, leaks, checkErrors } = result
-    if (corruptions + leaks + checkErrors > 0) throw new Error(`a check finds: ${lines.join('; ')}`)
+    // What was undone after a failure may be counted still.
+    const leaked = this.#world.order.failed > 0 ? 0 : leaks
+    if (corruptions + leaked + checkErrors > 0) throw new Error(`a check finds: ${lines.join('; ')}`)
     if (node.state.inFlight !== 0) throw new Error(`${node.state.inFlight} requests are in flight`)
   }
 
@@ -110,7 +115,9 @@ export class ImageModel {
     await this.#world.open(OPTION_SETS[options] ?? {})
   }
 
-  async #requests({ requests, together }: Extract<ImageCommand, { type: 'requests' }>): Promise<void> {
+  async #requests({ requests, together, failure }: Extract<ImageCommand, { type: 'requests' }>): Promise<void> {
+    const { order } = this.#world
+    order.failIn = failure
     const { content, history } = await runBatch(this.#context, requests, together, this.#content)
     this.#content = content
     const changes = history.effects.filter(({ kind }) => kind !== 'read')
@@ -173,6 +180,21 @@ export class ImageModel {
     this.#bitmaps.delete(name)
   }
 
+  async #mergeBitmap(which: number, from: number): Promise<void> {
+    const [target, source] = [which, from].map((index) => [...this.#bitmaps][index])
+    if (target === undefined || source === undefined || target === source) return
+    const { graph, node } = this.#world.rig
+    const [bitmap, other] = [findDirtyBitmap(node, target[0]), findDirtyBitmap(node, source[0])]
+    if (bitmap === undefined || other === undefined || bitmap === other) return
+    await this.#drive(graph.mainLoop(async (main) => mergeDirtyBitmap(main, node, bitmap, [{ node, bitmap: other }])))
+    const { granularity, changed } = source[1]
+    for (const { offset, bytes, outcome } of changed) {
+      const start = offset - (offset % granularity)
+      const end = Math.min(Math.ceil((offset + bytes) / granularity) * granularity, this.#content.byteLength)
+      if (end > start) target[1].changed.push({ offset: start, bytes: end - start, outcome })
+    }
+  }
+
   async #resize({ sixteenths, sectors }: Extract<ImageCommand, { type: 'resize' }>): Promise<void> {
     const { most } = this.#limits
     const length = Math.min(Math.max(Math.floor((most * sixteenths) / 16 / 512) + sectors, 1) * 512, most)
@@ -189,7 +211,7 @@ export class ImageModel {
 
   async #change(options: number): Promise<void> {
     const { node } = this.#world.rig
-    const wanted = { discard: 'unmap', ...OPTION_SETS[options] }
+    const wanted = { discard: 'unmap', ...this.#world.always, ...OPTION_SETS[options] }
     await this.#quiet((main, quiet) => reopenNodes(main, quiet, [{ node, options: wanted, keepOld: false }]))
   }
 

@@ -7,9 +7,10 @@ import { checkImage } from '../../../src/global-state/check-image.js'
 import type { BlockDriver } from '../../../src/global-state/driver.js'
 import { loadSnapshot } from '../../../src/global-state/snapshot.js'
 import { withDrained } from '../../../src/io/drained.js'
+import { nodeServices } from '../../../src/platform/services.js'
 import { Controller, controlledDriver } from '../../../src/testing/storage/controlled.js'
 import { ChunkStore, storageDriver, storageOf } from '../../../src/testing/storage/memory-storage.js'
-import { openRig, type Rig } from '../../support/driver-rig.js'
+import { openRig, type Rig, type RigOptions } from '../../support/driver-rig.js'
 import { emptyImage, type HandMadeOptions } from '../../support/qcow2-image.js'
 import { ReleaseOrder } from '../../support/release-order.js'
 
@@ -20,7 +21,12 @@ export interface LayerKind {
   size: number
   /** Runtime options. */
   open?: Readonly<Record<string, unknown>>
+  /** The image, where it is not made by `image`: encrypted, by the secret `s0`. */
+  encrypted?: Uint8Array
 }
+
+const SECRET = 's0'
+export const PASSWORD = 'a word'
 
 type NodeOptions = Record<string, unknown>
 
@@ -41,7 +47,7 @@ export class ImageWorld {
   constructor(layers: readonly LayerKind[], seed: number) {
     this.layers = layers
     this.order = new ReleaseOrder(this.controller, seed)
-    this.#stores = layers.map(({ image, size }) => storageOf(emptyImage(size, image)))
+    this.#stores = layers.map(({ image, size, encrypted }) => storageOf(encrypted?.slice() ?? emptyImage(size, image)))
     this.#dataStores = layers.map(({ image, size }) =>
       image.dataFile === undefined ? undefined : new ChunkStore(size),
     )
@@ -53,6 +59,11 @@ export class ImageWorld {
     return this.#rig
   }
 
+  /** Options that the image at work cannot be opened without. */
+  get always(): Readonly<Record<string, unknown>> {
+    return alwaysOf(this.layers[this.#top])
+  }
+
   /** Goes on with layer `index`, which shows those below it. */
   moveTo(index: number): void {
     this.#top = index
@@ -61,7 +72,8 @@ export class ImageWorld {
   /** Opens the layer at work, with other options where some are given; requests wait for the order. */
   async open(options?: Readonly<Record<string, unknown>>): Promise<void> {
     if (options !== undefined) this.#open[this.#top] = options
-    this.#rig = await this.order.drive(openRig(this.#options('waits'), this.#environment('waits')))
+    const opening = this.order.outside(() => openRig(this.#options('waits'), this.#environment('waits')))
+    this.#rig = await this.order.drive(opening)
   }
 
   /** Closes the chain. */
@@ -110,22 +122,42 @@ export class ImageWorld {
         file: { driver: `${mode}-image-${index}` },
         ...(this.#dataStores[index] === undefined ? {} : { 'data-file': { driver: `${mode}-data-${index}` } }),
         ...(below === undefined ? {} : { backing: { ...below, 'read-only': true } }),
+        ...alwaysOf(this.layers[index]),
         ...this.#open[index],
       }
     }
     return below ?? {}
   }
 
-  #environment(mode: StorageMode): { drivers: BlockDriver[]; services: HostServices; perm?: number } {
+  #environment(mode: StorageMode): RigOptions {
     const driver = (name: string, store: ChunkStore): BlockDriver =>
       mode === 'waits' ? controlledDriver(this.controller, name, store) : storageDriver(store, name)
     const drivers = this.#stores.map((store, index) => driver(`${mode}-image-${index}`, store))
     for (const [index, store] of this.#dataStores.entries()) {
       if (store !== undefined) drivers.push(driver(`${mode}-data-${index}`, store))
     }
-    const services = { deflate: deflateOf(mode === 'waits' ? this.controller : undefined) }
-    return { drivers, services, ...(mode === 'waits' ? {} : { perm: 1 }) }
+    const zstd = this.#zstd()
+    const deflate = deflateOf(mode === 'waits' ? this.controller : undefined)
+    const services: HostServices = { ...nodeServices, deflate, ...(zstd === undefined ? {} : { zstd }) }
+    const secrets = { [SECRET]: new TextEncoder().encode(PASSWORD) }
+    return { drivers, services, secrets, ...(mode === 'waits' ? {} : { perm: 1 }) }
   }
+
+  /** The real one, which works in threads of its own. */
+  #zstd(): HostServices['zstd'] {
+    const { zstd } = nodeServices
+    const { order } = this
+    return zstd === undefined
+      ? undefined
+      : {
+          compress: (data, most) => order.outside(async () => await zstd.compress(data, most)),
+          decompress: (data, bytes) => order.outside(async () => await zstd.decompress(data, bytes)),
+        }
+  }
+}
+
+function alwaysOf(layer: LayerKind | undefined): Readonly<Record<string, unknown>> {
+  return layer?.encrypted === undefined ? {} : { 'encrypt.format': 'luks', 'encrypt.key-secret': SECRET }
 }
 
 type StorageMode = 'waits' | 'at-once'

@@ -1,13 +1,15 @@
 // Everything that is done to an image, in random order, against a model of what it must show: snapshots, bitmaps, lengths, options,
-// and requests in flight together; alone, and at the top of a chain.
+// and requests in flight together, some of which fail below; alone, and at the top of a chain.
 
 import * as fc from 'fast-check'
-import { describe, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { createLayout } from '../../../src/drivers/qcow2/format/layout.js'
+import { nodeServices } from '../../../src/platform/services.js'
+import { encryptedQcow2 } from '../../support/encrypted-qcow2.js'
 import type { BatchContext } from './batch.js'
 import { type ImageCommand, imageCommands, OPTION_SETS } from './commands.js'
 import { ImageModel } from './image-model.js'
-import { ImageWorld, type LayerKind } from './image-world.js'
+import { ImageWorld, type LayerKind, PASSWORD } from './image-world.js'
 import { placesOf } from './requests.js'
 
 /** How many times as many runs as in a normal one. */
@@ -29,6 +31,9 @@ function contextOf(world: ImageWorld, { image, size }: LayerKind): BatchContext 
   const places = placesOf(Math.ceil(size / layout.clusterSize), layout.l2Entries)
   return { world, clusterSize: layout.clusterSize, places, serial: 0 }
 }
+
+/** Requests below that were made to fail, in all runs. */
+let struck = 0
 
 async function run(layers: readonly LayerKind[], seed: number, commands: readonly ImageCommand[][]): Promise<void> {
   const world = new ImageWorld(layers, seed)
@@ -57,6 +62,8 @@ async function run(layers: readonly LayerKind[], seed: number, commands: readonl
     }
     below = await world.readAll()
     await world.close()
+    struck += world.order.failed
+    world.order.failed = 0
   }
 }
 
@@ -69,6 +76,25 @@ describe('an image does what its model does, with', () => {
         run([{ ...kind, open }], seed, [commands]),
       ),
       { numRuns: 15 * scale },
+    )
+  })
+
+  it('encryption', { timeout: 120_000 }, async () => {
+    const size = 5 * 65_536
+    const encrypted = await encryptedQcow2(PASSWORD, size)
+    await fc.assert(
+      fc.asyncProperty(seeds, imageCommands(6, 6), (seed, commands) =>
+        run([{ image: { clusterBits: 16 }, size, encrypted }], seed, [commands]),
+      ),
+      { numRuns: 5 * scale },
+    )
+  })
+
+  it.skipIf(nodeServices.zstd === undefined)('zstd', { timeout: 120_000 }, async () => {
+    const kind = { image: { clusterBits: 12, zstd: true }, size: 40 * 4096 }
+    await fc.assert(
+      fc.asyncProperty(seeds, imageCommands(8, 8), (seed, commands) => run([kind], seed, [commands])),
+      { numRuns: 6 * scale },
     )
   })
 
@@ -90,5 +116,9 @@ describe('an image does what its model does, with', () => {
       ),
       { numRuns: 20 * scale },
     )
+  })
+
+  it('requests below that fail, in some of these', () => {
+    expect(struck).toBeGreaterThan(10)
   })
 })

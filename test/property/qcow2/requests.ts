@@ -1,6 +1,7 @@
 // Requests as data. Places are clusters of a few, often the same, and a bit of a cluster; what they come to depends on the image.
 
 import * as fc from 'fast-check'
+import { type Bytes, IoVector } from '../../../src/common/io-vector.js'
 
 /** One request of a run. */
 export interface GuestRequest {
@@ -19,6 +20,16 @@ export interface GuestRequest {
   abort: number
   /** Its data does not compress. */
   noise: boolean
+  /** Buffers that its data is spread over. */
+  buffers: number
+}
+
+/** The same memory as several buffers, cut at odd places. */
+export function spread(data: Uint8Array, buffers: number): Bytes {
+  if (buffers === 1) return data
+  const cuts = Array.from({ length: buffers + 1 }, (_, index) => Math.floor((data.byteLength * index) / buffers) | 1)
+  const ends = [0, ...cuts.slice(1, -1).filter((cut) => cut < data.byteLength), data.byteLength]
+  return new IoVector(ends.slice(1).map((end, index) => data.subarray(ends[index], end)))
 }
 
 const kinds = fc.oneof(
@@ -41,6 +52,7 @@ export const guestRequest = fc.record({
   fua: fc.constantFrom(false, false, false, true),
   abort: fc.constantFrom(0, 0, 0, 0, 0, 0, 0, 0, 3, 12),
   noise: fc.constantFrom(false, false, true),
+  buffers: fc.constantFrom(1, 1, 2, 3, 7),
 }) satisfies fc.Arbitrary<GuestRequest>
 
 /** Clusters that stand for the places: some side by side, some on both sides of the end of an L2 table, the last one. */
