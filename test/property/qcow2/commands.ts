@@ -35,7 +35,7 @@ export function imageCommands(most: number, count: number): fc.Arbitrary<ImageCo
     requests: fc.array(guestRequest, { minLength: 1, maxLength: most }),
     together: fc.integer({ min: 1, max: most }),
     failure: fc.oneof(
-      { weight: 9, arbitrary: fc.constant(0) },
+      { weight: 5, arbitrary: fc.constant(0) },
       { weight: 1, arbitrary: fc.integer({ min: 1, max: 40 }) },
     ),
   })
