@@ -125,8 +125,14 @@ export const mutants = [
   {
     name: 'the first sector names the new place of what follows it before that is durable',
     file: `${QCOW2}/metadata/first-cluster.ts`,
-    find: '  await writePart(state, moved, start, moved.byteLength)\n  await barrier(state)\n',
-    replace: '  await writePart(state, moved, start, moved.byteLength)\n',
+    find: `      await put(state, moved, start, moved.byteLength)
+      await put(state, moved, 0, BDRV_SECTOR_SIZE)
+    },
+    () =>`,
+    replace: `      await put(state, moved, 0, BDRV_SECTOR_SIZE)
+      await put(state, moved, start, moved.byteLength)
+    },
+    () =>`,
   },
   {
     name: 'O9: unknown autoclear bits outlive the first write',
@@ -155,7 +161,7 @@ export const mutants = [
   {
     name: 'O13: a flush leaves tables in memory',
     file: `${QCOW2}/index.ts`,
-    find: '    flushToOs: () => flushMetadata(state),\n',
+    find: '    flushToOs: () => flushReached(state),\n',
     replace: '',
   },
 ]
