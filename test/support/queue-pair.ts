@@ -136,22 +136,37 @@ export class QueuePair {
     return count
   }
 
-  /** The device is killed: another one goes on, and fetches what was in flight again. */
+  /** The device is saved and loaded: another one goes on, fetches what was in flight again, and keeps what it had done. */
+  reload(): void {
+    this.device.publish()
+    const order = this.device.ordered()
+    const heads = this.features.inOrder ? order.map(({ head }) => head) : [...this.tracker.lists.keys()]
+    const held = new Map(order.map(({ head, done }) => [head, done]))
+    const lists = heads.map((head) => {
+      const { slots, descriptors } = this.tracker.lists.get(head) as EarlierList
+      const done = held.get(head)
+      return done === undefined ? { slots, descriptors } : { slots, descriptors: new Uint32Array(0), done }
+    })
+    this.goOn(heads, lists, (head) => held.get(head) === undefined)
+  }
+
+  /** The device is killed: another one goes on, and fetches what was in flight again. What was held is done again. */
   restart(): void {
     this.device.publish()
+    this.goOn([...this.tracker.lists.keys()], [...this.tracker.lists.values()], () => true)
+  }
+
+  private goOn(heads: number[], lists: EarlierList[], again: (head: number) => boolean): void {
     const state = this.device.save()
     this.device.retire()
-    const heads = [...this.tracker.lists.keys()]
-    const lists = [...this.tracker.lists.values()]
     this.device = createDeviceQueue(this.memory, this.driver.plan.config, this.driver.size, this.features, state, {
       tracker: this.tracker,
     })
     expect(this.device.refetch(heads, lists)).toBe(heads.length)
     expect(this.device.refetch(heads, lists)).toBe(0)
     const chain = new DescriptorChain()
-    // What had completed, but was held for its turn, is done again.
     this.fetched.length = 0
-    for (const head of heads) {
+    for (const head of heads.filter(again)) {
       expect(this.device.fetch(chain)).toBe(FETCH_CHAIN)
       expect(chain.head).toBe(head)
       this.completed.delete(head)

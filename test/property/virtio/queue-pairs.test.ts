@@ -47,7 +47,7 @@ const step = fc.oneof(
   fc.record({ do: fc.constant('reap' as const) }),
   fc.record({ do: fc.constant('quiet' as const), driver: fc.boolean() }),
   fc.record({ do: fc.constant('listen' as const), driver: fc.boolean() }),
-  fc.record({ do: fc.constant('restart' as const) }),
+  fc.record({ do: fc.constantFrom('restart' as const, 'reload' as const) }),
 )
 
 type Step = typeof step extends fc.Arbitrary<infer T> ? T : never
@@ -110,7 +110,8 @@ function act(pair: QueuePair, promises: Promises, one: Step): void {
       else promises.deviceSleeps = !pair.device.allowNotifications()
       break
     case 'restart':
-      pair.restart()
+    case 'reload':
+      pair[one.do]()
       promises.driverSleeps = false
       break
   }

@@ -2,6 +2,7 @@
 // to reset; the memory belongs to a guest that may change it at any moment.
 
 import type { DescriptorChain } from '../memory/descriptor-chain.js'
+import type { OrderedHead } from './return-order.js'
 import type { EarlierChain, EarlierList } from './taken-heads.js'
 
 /** Nothing is available. */
@@ -84,7 +85,8 @@ export interface DeviceQueue {
   /**
    * Chains that were taken in an earlier life and never returned: they are fetched before anything new, in this order.
    * For a packed ring, which may hold something else by now, `lists` are their descriptors. What cannot be a head, is here
-   * already, or has no list is left out; how many were taken over.
+   * already, or has no list is left out; how many were taken over. In order, they have to come in the order of
+   * {@link ordered}, those that were held with how they ended: these are not fetched, but go back in their turn.
    */
   refetch(heads: readonly number[], lists?: readonly EarlierList[]): number
 
@@ -94,6 +96,9 @@ export interface DeviceQueue {
 
   /** Entries of the ring that a head in flight occupies: more than one in a packed ring only. */
   slotsOf(head: number): number
+
+  /** In order: the heads that have not gone back, the oldest first, with those that are held. Otherwise none. */
+  ordered(): readonly OrderedHead[]
 
   /** Where the queue stands, all that was pushed being published. Heads still in flight are for {@link refetch}. */
   save(): QueueState

@@ -31,8 +31,8 @@ import {
 import type { InflightTracker } from './inflight-tracker.js'
 import type { PackedQueueParts } from './queue-layout.js'
 import { entriesTaken, type QueueFeatures } from './queue-state.js'
-import { ReturnOrder } from './return-order.js'
-import { type EarlierChain, type EarlierList, TakenHeads } from './taken-heads.js'
+import { type OrderedHead, ReturnOrder } from './return-order.js'
+import { type EarlierChain, type EarlierList, TakenHeads, takeOver } from './taken-heads.js'
 
 const WRITE = VIRTQ_DESC_F_WRITE << 16
 const NEXT = VIRTQ_DESC_F_NEXT << 16
@@ -122,7 +122,8 @@ export class PackedDeviceQueue implements DeviceQueue {
       this.nextAvail -= this.size
       this.availWrap = !this.availWrap
     }
-    this.order?.taken(head, chain.writableBytes)
+    this.order?.taken(head)
+    this.order?.room(head, chain.writableBytes)
     if (this.read !== undefined) this.tracker?.taken(head, this.read, this.walked)
     return FETCH_CHAIN
   }
@@ -191,7 +192,7 @@ export class PackedDeviceQueue implements DeviceQueue {
     for (const [i, head] of heads.entries()) {
       const list = lists[i]
       if (list === undefined || !isList(list, this.size)) continue
-      if (!this.heads.addEarlier(head, list)) continue
+      if (!takeOver(this.heads, this.order, head, list)) continue
       this.slots[head] = list.slots
       taken++
     }
@@ -204,6 +205,10 @@ export class PackedDeviceQueue implements DeviceQueue {
 
   earlierChains(): EarlierChain[] {
     return this.heads.waiting()
+  }
+
+  ordered(): OrderedHead[] {
+    return this.order?.heads() ?? []
   }
 
   slotsOf(head: number): number {
@@ -226,7 +231,7 @@ export class PackedDeviceQueue implements DeviceQueue {
     const list = this.heads.earlierList as EarlierList
     chain.head = head
     const reason = this.walkList(chain, list.descriptors)
-    this.order?.taken(head, chain.writableBytes)
+    this.order?.room(head, chain.writableBytes)
     return reason === undefined ? FETCH_CHAIN : this.fail(reason)
   }
 
@@ -367,7 +372,8 @@ function note(into: Uint32Array, index: number, low: number, high: number, lengt
 }
 
 function isList(list: EarlierList, size: number): boolean {
-  const { slots, descriptors } = list
+  const { slots, descriptors, done } = list
   const count = descriptors.length / 4
-  return Number.isSafeInteger(count) && count >= 1 && Number.isSafeInteger(slots) && slots >= 1 && slots <= size
+  const enough = Number.isSafeInteger(count) && (count >= 1 || done !== undefined)
+  return enough && Number.isSafeInteger(slots) && slots >= 1 && slots <= size
 }

@@ -3,10 +3,23 @@
 // that was written only in part has to be the last of its batch. What completes early is held.
 
 import { assert } from '../../../common/assert.js'
+import { VIRTQ_MAX_CHAIN_BYTES } from '../../../protocols/virtio/split-ring.js'
 
 const ABSENT = 0
 const PENDING = 1
 const DONE = 2
+
+/** How a chain ended that is held for its turn: bytes written, and bytes there was room for. */
+export interface HeldCompletion {
+  readonly length: number
+  readonly writable: number
+}
+
+/** A head that has to go back in its turn, with its completion where that came early. */
+export interface OrderedHead {
+  readonly head: number
+  readonly done: HeldCompletion | undefined
+}
 
 /** The order of one queue, and what has completed in it. */
 export class ReturnOrder {
@@ -28,15 +41,19 @@ export class ReturnOrder {
     this.writable = new Uint32Array(size)
   }
 
-  /** A head has been taken, with room for `writable` bytes. */
-  taken(head: number, writable: number): void {
+  /** A head has been taken, or will be fetched before any other that is taken. */
+  taken(head: number): void {
     const { order } = this
     let last = this.first + this.count
     if (last >= order.length) last -= order.length
     order[last] = head
     this.done[head] = PENDING
-    this.writable[head] = writable
     this.count++
+  }
+
+  /** There is room for `writable` bytes in its chain. */
+  room(head: number, writable: number): void {
+    this.writable[head] = writable
   }
 
   /** A head has completed with `length` bytes written. */
@@ -62,4 +79,20 @@ export class ReturnOrder {
     this.closesBatch = this.length !== this.writable[head] || !this.ready
     return head
   }
+
+  /** The heads that have not gone back, the oldest first. */
+  heads(): OrderedHead[] {
+    return Array.from({ length: this.count }, (_, i) => {
+      const head = this.order[(this.first + i) % this.order.length] as number
+      const done = this.done[head] === DONE
+      const completion = { length: this.lengths[head] as number, writable: this.writable[head] as number }
+      return { head, done: done ? completion : undefined }
+    })
+  }
+}
+
+/** Whether a chain can have ended so. */
+export function isCompletion({ length, writable }: HeldCompletion): boolean {
+  const whole = Number.isSafeInteger(length) && Number.isSafeInteger(writable)
+  return whole && length >= 0 && length <= writable && writable <= VIRTQ_MAX_CHAIN_BYTES
 }

@@ -35,8 +35,8 @@ import {
 import type { InflightTracker } from './inflight-tracker.js'
 import type { QueueParts } from './queue-layout.js'
 import type { QueueFeatures } from './queue-state.js'
-import { ReturnOrder } from './return-order.js'
-import { type EarlierChain, TakenHeads } from './taken-heads.js'
+import { type OrderedHead, ReturnOrder } from './return-order.js'
+import { type EarlierChain, type EarlierList, TakenHeads, takeOver } from './taken-heads.js'
 
 const NO_DESCRIPTORS = new Uint32Array(0)
 
@@ -106,6 +106,7 @@ export class SplitDeviceQueue implements DeviceQueue {
     const reason = this.heads.take(head)
     if (reason !== undefined) return this.fail(reason)
     this.tracker?.taken(head, NO_DESCRIPTORS, 0)
+    this.order?.taken(head)
     return this.enter(chain, head)
   }
 
@@ -159,9 +160,9 @@ export class SplitDeviceQueue implements DeviceQueue {
     return found
   }
 
-  refetch(heads: readonly number[]): number {
+  refetch(heads: readonly number[], lists: readonly EarlierList[] = []): number {
     let taken = 0
-    for (const head of heads) if (this.heads.addEarlier(head, undefined)) taken++
+    for (const [i, head] of heads.entries()) if (takeOver(this.heads, this.order, head, lists[i])) taken++
     return taken
   }
 
@@ -171,6 +172,10 @@ export class SplitDeviceQueue implements DeviceQueue {
 
   earlierChains(): EarlierChain[] {
     return this.heads.waiting()
+  }
+
+  ordered(): OrderedHead[] {
+    return this.order?.heads() ?? []
   }
 
   slotsOf(_head: number): number {
@@ -190,7 +195,7 @@ export class SplitDeviceQueue implements DeviceQueue {
   private enter(chain: DescriptorChain, head: number): FetchResult {
     chain.begin(head)
     const reason = this.walk(chain, head)
-    this.order?.taken(head, chain.writableBytes)
+    this.order?.room(head, chain.writableBytes)
     return reason === undefined ? FETCH_CHAIN : this.fail(reason)
   }
 

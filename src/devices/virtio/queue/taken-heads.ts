@@ -2,13 +2,16 @@
 // never more requests than entries), whether it came by the ring or from an earlier life.
 
 import { assert } from '../../../common/assert.js'
+import { type HeldCompletion, isCompletion, type ReturnOrder } from './return-order.js'
 
 /** A list of a packed ring that was taken in an earlier life; the ring may hold something else by now. */
 export interface EarlierList {
   /** Slots it occupied. */
   readonly slots: number
-  /** Its descriptors as they were read from the ring, four words each in the host's order. */
+  /** Its descriptors as they were read from the ring, four words each in the host's order. None where `done`. */
   readonly descriptors: Uint32Array
+  /** In order: it had completed, and was held for its turn. It is not fetched again, but returned. */
+  readonly done?: HeldCompletion
 }
 
 /** A head of an earlier life; a split ring still has its descriptors, and there is no list. */
@@ -52,14 +55,17 @@ export class TakenHeads {
     this.inFlight--
   }
 
-  /** Notes a head of an earlier life; false where it is no head or is here already. It is in flight when it is fetched. */
-  addEarlier(head: number, list: EarlierList | undefined): boolean {
-    if (!Number.isSafeInteger(head) || head < 0 || head >= this.size || this.taken[head] === 1) return false
+  /** Whether `head` can be one of an earlier life: it is a head, and not here already. */
+  free(head: number): boolean {
+    return Number.isSafeInteger(head) && head >= 0 && head < this.size && this.taken[head] === 0
+  }
+
+  /** Notes a free head of an earlier life. It is in flight when it is fetched. */
+  addEarlier(head: number, list: EarlierList | undefined): void {
     this.taken[head] = 1
     this.earlierHeads.push(head)
     this.earlierLists.push(list)
     this.earlier++
-    return true
   }
 
   /** Heads of an earlier life that have not been fetched, in their order. */
@@ -76,4 +82,23 @@ export class TakenHeads {
     this.inFlight++
     return head
   }
+}
+
+/** Takes over a head of an earlier life, to be fetched or, where it had completed, to be returned; false where it cannot be. */
+export function takeOver(
+  heads: TakenHeads,
+  order: ReturnOrder | undefined,
+  head: number,
+  list: EarlierList | undefined,
+): boolean {
+  const done = list?.done
+  if (!heads.free(head) || (done !== undefined && (order === undefined || !isCompletion(done)))) return false
+  order?.taken(head)
+  if (done === undefined) heads.addEarlier(head, list)
+  else {
+    heads.take(head)
+    order?.room(head, done.writable)
+    order?.complete(head, done.length)
+  }
+  return true
 }

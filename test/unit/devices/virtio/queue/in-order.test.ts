@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { FETCH_CHAIN } from '../../../../../src/devices/virtio/queue/device-queue.js'
+import { FETCH_CHAIN, FETCH_EMPTY } from '../../../../../src/devices/virtio/queue/device-queue.js'
 import { RawQueue } from '../../../../support/raw-queue.js'
 
 const WRITE = 2
@@ -78,5 +78,62 @@ describe('in order over a packed ring (2.8.8)', () => {
       [10, 4, 0x8080 | WRITE],
     ])
     expect(raw.queue.save()).toEqual({ availIndex: 5, availWrap: true, usedIndex: 5, usedWrap: true })
+  })
+})
+
+describe('a queue that is saved with chains that are held', () => {
+  test.each([false, true])('they go back in their turn, without being fetched again (packed: %s)', (packed) => {
+    const first = fetched(packed)
+    first.queue.push(1, 10)
+    first.queue.push(3, 4)
+    expect(first.queue.ordered()).toEqual([
+      { head: 0, done: undefined },
+      { head: 1, done: { length: 10, writable: 10 } },
+      { head: 2, done: undefined },
+      { head: 3, done: { length: 4, writable: 10 } },
+      { head: 4, done: undefined },
+    ])
+    const lists = first.queue.ordered().map(({ head, done }) => {
+      if (done !== undefined) return { slots: 1, descriptors: new Uint32Array(0), done }
+      const at = first.plan.table + 16 * head
+      return { slots: 1, descriptors: Uint32Array.from([0, 4, 8, 12], (byte) => first.view.getUint32(at + byte, true)) }
+    })
+    const second = new RawQueue({ inOrder: true, packed }, 8, first.queue.save())
+    second.ram.set(first.ram)
+    expect(second.queue.refetch([0, 1, 2, 3, 4], lists)).toBe(5)
+    expect(second.queue.inFlight).toBe(2)
+    for (const head of [0, 2, 4]) expect([second.fetch(), second.chain.head]).toEqual([FETCH_CHAIN, head])
+    expect(second.fetch()).toBe(FETCH_EMPTY)
+    expect(second.queue.publish()).toBe(false)
+    for (const head of [4, 2, 0]) second.queue.push(head, 10)
+    second.queue.publish()
+    const state = second.queue.save()
+    expect([state.usedIndex, second.queue.inFlight, second.queue.ordered()]).toEqual([5, 0, []])
+    if (packed)
+      expect([second.slot(0).slice(0, 2), second.slot(4).slice(0, 2)]).toEqual([
+        [4, 3],
+        [10, 4],
+      ])
+    else
+      expect([second.usedElement(0), second.usedElement(4)]).toEqual([
+        [3, 4],
+        [4, 10],
+      ])
+  })
+
+  test.each([
+    ['more written than there was room for', { length: 11, writable: 10 }],
+    ['a negative length', { length: -1, writable: 10 }],
+    ['room for more than a chain can have', { length: 0, writable: 2 ** 32 }],
+    ['no number', { length: Number.NaN, writable: 10 }],
+  ])('left out: %s', (_name, done) => {
+    const raw = new RawQueue({ inOrder: true })
+    expect(raw.queue.refetch([0], [{ slots: 1, descriptors: new Uint32Array(0), done }])).toBe(0)
+  })
+
+  test('left out: a completion of a queue in any order', () => {
+    const raw = new RawQueue({})
+    const list = { slots: 1, descriptors: new Uint32Array(0), done: { length: 0, writable: 0 } }
+    expect([raw.queue.refetch([0], [list]), raw.queue.ordered()]).toEqual([0, []])
   })
 })
