@@ -5,6 +5,7 @@ import { BlockError } from '../../../common/error.js'
 import type { FeatureSet } from '../../../protocols/virtio/features.js'
 import type { QueueState } from '../queue/device-queue.js'
 import type { GuestAddress, QueueConfig } from '../queue/queue-layout.js'
+import type { HeldCompletion } from '../queue/return-order.js'
 
 /** Version of the form below. */
 export const DEVICE_STATE_VERSION = 1
@@ -16,6 +17,8 @@ export interface SavedChain {
   slots: number
   /** Its buffers as descriptors, four words each; none where the ring still has them. */
   descriptors: number[]
+  /** In order: it had been done, and was held for its turn. */
+  done?: HeldCompletion
 }
 
 /** A queue that ran. */
@@ -120,7 +123,13 @@ function savedChain(data: unknown): SavedChain {
     head: number(from.head, 0xffff, 'head'),
     slots: number(from.slots, 0xffff, 'slots'),
     descriptors: words.map((word) => number(word, 0xffff_ffff, 'descriptors')),
+    ...(from.done === undefined ? {} : { done: heldCompletion(from.done) }),
   }
+}
+
+function heldCompletion(data: unknown): HeldCompletion {
+  const from = record(data, 'done')
+  return { length: number(from.length, 0xffff_ffff, 'done'), writable: number(from.writable, 0xffff_ffff, 'done') }
 }
 
 function address(data: unknown): GuestAddress {

@@ -41,7 +41,8 @@ export function captureDevice(parts: DeviceParts): VirtioDeviceState {
     if (queue === undefined || config === undefined) continue
     const chains = (model.setAside?.(lane) ?? []).map((chain) => savedChain(queue, chain))
     for (const { head, list } of queue.earlierChains()) chains.push(earlierChain(queue, head, list))
-    queues.push({ index: lane.index, config: structuredConfig(config), state: queue.save(), chains })
+    const saved = { index: lane.index, config: structuredConfig(config), state: queue.save() }
+    queues.push({ ...saved, chains: inTurn(queue, chains) })
   }
   return {
     version: DEVICE_STATE_VERSION,
@@ -94,7 +95,11 @@ function takeOver(transport: Pick<VirtioTransport, 'refetch'>, saved: SavedQueue
   const slots = chains.reduce((sum, chain) => sum + chain.slots, 0)
   if (slots > entriesTaken(state, config.size, packed)) return false
   const heads = chains.map(({ head }) => head)
-  const lists = chains.map((chain) => ({ slots: chain.slots, descriptors: Uint32Array.from(chain.descriptors) }))
+  const lists = chains.map(({ slots: count, descriptors, done }) => ({
+    slots: count,
+    descriptors: Uint32Array.from(descriptors),
+    ...(done === undefined ? {} : { done }),
+  }))
   return transport.refetch(index, heads, lists) === heads.length
 }
 
@@ -106,6 +111,17 @@ function savedChain(queue: DeviceQueue, chain: DescriptorChain): SavedChain {
 /** A chain that was loaded and has not been served since. */
 function earlierChain(queue: DeviceQueue, head: number, list: EarlierList | undefined): SavedChain {
   return { head, slots: list?.slots ?? queue.slotsOf(head), descriptors: [...(list?.descriptors ?? [])] }
+}
+
+/** In order: as they have to go back, those among them that have been done and are held for their turn. */
+function inTurn(queue: DeviceQueue, chains: SavedChain[]): SavedChain[] {
+  const order = queue.ordered()
+  if (order.length === 0) return chains
+  const turns = new Map(order.map(({ head }, turn) => [head, turn]))
+  const held = order.flatMap(({ head, done }): SavedChain[] =>
+    done === undefined ? [] : [{ head, slots: queue.slotsOf(head), descriptors: [], done }],
+  )
+  return [...chains, ...held].sort((a, b) => (turns.get(a.head) ?? 0) - (turns.get(b.head) ?? 0))
 }
 
 function structuredConfig(config: QueueConfig): QueueConfig {

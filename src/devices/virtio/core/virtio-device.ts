@@ -7,7 +7,7 @@
 import { BlockError } from '../../../common/error.js'
 import type { Completion } from '../../../io/node-io.js'
 import { VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_FEATURES_OK } from '../../../protocols/virtio/device-status.js'
-import { VIRTIO_F_IN_ORDER, VIRTIO_F_RING_RESET } from '../../../protocols/virtio/features.js'
+import { VIRTIO_F_RING_RESET } from '../../../protocols/virtio/features.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
 import { createDeviceQueue } from '../queue/create-queue.js'
 import type { QueueState } from '../queue/device-queue.js'
@@ -260,13 +260,11 @@ export class VirtioDevice implements VirtioTransport {
 
   /**
    * Pauses the device and says where it stands, as plain data: nothing is in flight, and what the `stop` policy has set aside
-   * goes along. The device stays paused: another one goes on from there, or {@link unpause} takes it back.
+   * goes along; in order, with what was done behind it and is held for its turn. The device stays paused: another one goes on
+   * from there, or {@link unpause} takes it back.
    */
   async save(): Promise<VirtioDeviceState> {
     await this.pause()
-    // In order, what completed behind a request that is set aside waits for it: it cannot stay behind.
-    if (this.control.agreed(VIRTIO_F_IN_ORDER)) for (const lane of this.service.lanes) this.model.giveUp?.(lane)
-    await this.rest()
     return captureDevice(this.parts())
   }
 

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { BlockError } from '../../../../../src/common/error.js'
 import { VirtioBlkDevice, type VirtioBlkOptions } from '../../../../../src/devices/virtio/blk/virtio-blk.js'
 import type { VirtioDeviceState } from '../../../../../src/devices/virtio/core/device-state.js'
+import { featureSet, VIRTIO_F_RING_PACKED } from '../../../../../src/protocols/virtio/features.js'
 import { BlkMachine, DATA } from '../../../../support/blk-machine.js'
 
 /** The state of a machine's device, as it comes out of a file, and a new device in its place. */
@@ -92,6 +93,33 @@ describe('load', () => {
     expect(machine.reap()).toMatchObject([{ status: 0 }])
     expect(machine.disk.data[512]).toBe(9)
   })
+
+  test.each([false, true])(
+    'in order, what was done and is held behind it goes along, and is not done again (packed: %s)',
+    async (packed) => {
+      const features = packed ? -1n : ~featureSet(VIRTIO_F_RING_PACKED)
+      const machine = new BlkMachine({ disk: { onError: 'stop' }, anyRing: true, inOrder: true, features })
+      machine.disk.fault = (call) =>
+        call.offset === 512 || call.offset === 2560 ? new BlockError('ENOSPC', 'full') : undefined
+      for (const sector of [1, 3, 5, 7]) {
+        machine.ram.fill(sector, DATA + 512 * sector, DATA + 512 * sector + 512)
+        machine.driver.submitWrite(sector, DATA + 512 * sector, 512)
+      }
+      expect(await machine.run()).toHaveLength(0)
+      const { state, device } = await moved(machine, { inOrder: true })
+      const done = { length: 1, writable: 1 }
+      expect(state.queues[0]?.chains.map((chain) => chain.done)).toEqual([undefined, done, undefined, done])
+      machine.disk.fault = undefined
+      machine.disk.calls.length = 0
+      device.load(state)
+      device.unpause()
+      await machine.settle()
+      expect(machine.reap().map(({ status, used }) => [status, used])).toEqual(Array.from({ length: 4 }, () => [0, 1]))
+      expect(machine.disk.calls.map(({ offset }) => offset)).toEqual([512, 2560])
+      expect([1, 3, 5, 7].map((sector) => machine.disk.data[512 * sector])).toEqual([1, 3, 5, 7])
+      expect(machine.driver.queue.free).toBe(16)
+    },
+  )
 
   test('what was loaded and not served yet goes along again, and before a stop it is served', async () => {
     const machine = new BlkMachine({ disk: { onError: 'stop' } })
