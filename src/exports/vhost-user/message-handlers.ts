@@ -19,6 +19,7 @@ import type { VhostUserConnection } from './connection.js'
 import { InflightMemory } from './inflight/inflight-memory.js'
 import type { MemoryTable } from './memory-table.js'
 import type { ReceivedMessage } from './message-socket.js'
+import { freshBase } from './ring-position.js'
 
 /** An answer; its descriptor is closed when it has been sent. */
 export type Reply = { payload: Uint8Array; fd?: number } | undefined
@@ -150,13 +151,17 @@ function setVringBase({ rings }: VhostUserConnection, { payload }: ReceivedMessa
 }
 
 /** Stops the ring; it waits for another kick descriptor before it runs again. */
-async function getVringBase({ rings }: VhostUserConnection, { payload }: ReceivedMessage): Promise<Reply> {
+async function getVringBase(connection: VhostUserConnection, { payload }: ReceivedMessage): Promise<Reply> {
+  const { rings, negotiation, inflight } = connection
   const { index } = decodeVringState(payload)
   const ring = rings.get(index)
   await rings.stop(ring)
+  inflight?.forget(index)
   ring.setDescriptor('kick', undefined)
   ring.kickSource = 'none'
-  return { payload: padded(encodeVringState({ index, num: ring.base ?? 0 }), payload.byteLength) }
+  return {
+    payload: padded(encodeVringState({ index, num: ring.base ?? freshBase(negotiation.packed) }), payload.byteLength),
+  }
 }
 
 function setVringKick(connection: VhostUserConnection, { payload, descriptors }: ReceivedMessage): Reply {
@@ -168,9 +173,13 @@ function setVringKick(connection: VhostUserConnection, { payload, descriptors }:
   ring.setDescriptor('kick', fd)
   ring.kickSource = fd === undefined ? 'polling' : 'event'
   if (fd !== undefined) ipc.setNonBlocking(fd)
-  // A ring that runs goes on with the new descriptor.
-  if (ring.running) rings.rewatch(ring)
-  else rings.start(ring)
+  if (!ring.running) {
+    rings.start(ring)
+    return undefined
+  }
+  // It goes on with the new descriptor; what came by the old one may have been heard by nobody.
+  rings.rewatch(ring)
+  connection.kicked()
   return undefined
 }
 
@@ -278,11 +287,12 @@ function setInflight(connection: VhostUserConnection, { payload, descriptors }: 
 
 /** All rings are disabled and the device is at its beginning. */
 async function resetDevice(connection: VhostUserConnection): Promise<Reply> {
-  const { rings, negotiation } = connection
+  const { rings, negotiation, inflight } = connection
   await rings.stopAll()
   for (const ring of rings.rings) {
     ring.enabled = false
     ring.base = undefined
+    inflight?.forget(ring.index)
   }
   await negotiation.resetDevice()
   rings.ranSinceReset = false

@@ -2,7 +2,7 @@
 // microsecond, a kick and the wake-up that follows ten times as much. How long to look in vain adapts itself: longer where
 // a kick came soon after the looking had ended, shorter where none did. Idle, nothing runs.
 
-import type { Clock } from '../../common/clock.js'
+import type { Clock, Timer } from '../../common/clock.js'
 import type { BackendDevice } from './backend-device.js'
 
 /** Longest time without a find before kicks are asked for, in milliseconds, and where it begins. */
@@ -37,7 +37,12 @@ export class RingPoller {
   private window = FIRST_MS
   private lastFind = 0
   private lastCheck = Number.NEGATIVE_INFINITY
+  private timer: Timer | undefined
   private readonly onTurn = (): void => this.turn()
+  private readonly onTimer = (): void => {
+    this.timer = undefined
+    this.kicked()
+  }
 
   constructor(device: BackendDevice, clock: Clock, host: PollerHost) {
     this.device = device
@@ -64,6 +69,7 @@ export class RingPoller {
   /** Ends it. */
   stop(): void {
     this.running = false
+    this.timer?.cancel()
   }
 
   private turn(): void {
@@ -75,7 +81,7 @@ export class RingPoller {
       return
     }
     this.counts.sleeps++
-    if (this.host.hasUnkicked) this.clock.after(UNKICKED_MS, () => this.kicked(), true)
+    if (this.host.hasUnkicked) this.timer ??= this.clock.after(UNKICKED_MS, this.onTimer, true)
   }
 
   private look(now: number): boolean {

@@ -20,6 +20,11 @@ import type { InflightMemory } from './inflight/inflight-memory.js'
 import { PackedRecord, type PackedSlots } from './inflight/packed-record.js'
 import { SplitRecord } from './inflight/split-record.js'
 
+/** The base of a ring that has never run. */
+export function freshBase(packed: boolean): number {
+  return encodeBase(freshQueueState(packed), packed)
+}
+
 /** All that a queue is started with besides its layout. */
 export interface RingPosition {
   state: QueueState

@@ -4,7 +4,8 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 
-const LAUNCHER = fileURLToPath(new URL('../../../bin/blockgraph.js', import.meta.url))
+/** The program. */
+export const LAUNCHER = fileURLToPath(new URL('../../../bin/blockgraph.js', import.meta.url))
 
 /** The process. */
 export class BackendChild {
@@ -23,8 +24,8 @@ export class BackendChild {
   }
 
   /** Starts it and waits until it listens. */
-  static async start(args: readonly string[], env: NodeJS.ProcessEnv = process.env): Promise<BackendChild> {
-    const backend = new BackendChild(spawn(process.execPath, [LAUNCHER, 'vhost-user-blk', ...args], { env }))
+  static async start(args: readonly string[]): Promise<BackendChild> {
+    const backend = new BackendChild(spawn(process.execPath, [LAUNCHER, 'vhost-user-blk', ...args]))
     while (!backend.said.includes('\n')) {
       if (backend.child.exitCode !== null) throw new Error(backend.said)
       await Promise.race([once(backend.child.stdout as NodeJS.ReadableStream, 'data'), once(backend.child, 'close')])

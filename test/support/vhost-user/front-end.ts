@@ -22,6 +22,8 @@ export interface Answer {
 /** The front-end's end of a connection. */
 export class FrontEnd {
   readonly ipc: HostIpc
+  /** REPLY_ACK was agreed on. */
+  acknowledges = true
   private readonly fd: number
   private readonly socket: MessageSocket
   private readonly owned = new Set<number>()
@@ -53,8 +55,13 @@ export class FrontEnd {
     return this.answer(request)
   }
 
-  /** Sends a message and asks whether it worked; needs REPLY_ACK. */
+  /** Sends a message and asks whether it worked; without REPLY_ACK, just waits until it was taken. */
   async tell(request: number, saying: Saying = {}): Promise<boolean> {
+    if (!this.acknowledges) {
+      this.say(request, saying)
+      await this.ask(m.VHOST_USER_GET_FEATURES)
+      return true
+    }
     this.say(request, saying, true)
     const { payload } = await this.answer(request)
     if (payload.byteLength !== 8) throw new Error(`an acknowledgement of ${payload.byteLength} bytes`)

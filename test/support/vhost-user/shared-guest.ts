@@ -7,7 +7,12 @@ import type { VirtioTransport } from '../../../src/devices/virtio/core/transport
 import { GuestMemory } from '../../../src/devices/virtio/memory/guest-memory.js'
 import type { GuestAddress, QueueConfig } from '../../../src/devices/virtio/queue/queue-layout.js'
 import { decodeConfig, encodeConfig } from '../../../src/protocols/vhost-user/config.js'
-import { encodeMemoryRegion, encodeMemoryTable } from '../../../src/protocols/vhost-user/memory-regions.js'
+import {
+  encodeMemoryRegion,
+  encodeMemoryTable,
+  MEMORY_REGION_BYTES,
+  type MemoryRegionDescription,
+} from '../../../src/protocols/vhost-user/memory-regions.js'
 import * as m from '../../../src/protocols/vhost-user/messages.js'
 import {
   decodeVringState,
@@ -40,6 +45,12 @@ export interface SharedGuestOptions {
   inflight?: boolean
   /** Kicks and calls are messages. */
   inband?: boolean
+  /** Pad a table of one region to the length that two would have. */
+  longTable?: boolean
+  /** Where rings begin; by default where the virtio specification says. */
+  base?: number
+  /** Features of the protocol to accept; 0 for a front-end that knows none. */
+  protocol?: bigint
   /** A file of that length, which is the guest's from then on; a memfd by default. */
   memoryFd?: number
 }
@@ -47,7 +58,7 @@ export interface SharedGuestOptions {
 /** The guest. */
 export class SharedGuest {
   readonly ipc: HostIpc
-  readonly options: Required<Omit<SharedGuestOptions, 'memoryFd'>>
+  readonly options: SharedGuestOptions & Required<Omit<SharedGuestOptions, 'memoryFd' | 'base'>>
   readonly memoryFd: number
   readonly memory: GuestMemory
   front!: FrontEnd
@@ -78,6 +89,8 @@ export class SharedGuest {
       slots: true,
       inflight: true,
       inband: false,
+      longTable: false,
+      protocol: ~0n,
       ...options,
     }
     this.memoryFd = options.memoryFd ?? ipc.createMemory('guest', this.options.memoryBytes)
@@ -110,8 +123,11 @@ export class SharedGuest {
     const protocol = await front.askNumber(m.VHOST_USER_GET_PROTOCOL_FEATURES)
     const inband = featureSet(m.VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS)
     const known = protocol & ~featureSet(m.VHOST_USER_PROTOCOL_F_XEN_MMAP)
-    const wanted = this.options.inband ? known : known & ~inband
-    front.say(m.VHOST_USER_SET_PROTOCOL_FEATURES, { payload: encodeU64(wanted) })
+    const wanted = (this.options.inband ? known : known & ~inband) & this.options.protocol
+    front.acknowledges = hasFeature(wanted, m.VHOST_USER_PROTOCOL_F_REPLY_ACK)
+    if (this.options.protocol !== 0n) {
+      front.say(m.VHOST_USER_SET_PROTOCOL_FEATURES, { payload: encodeU64(wanted) })
+    }
     await front.askNumber(m.VHOST_USER_GET_QUEUE_NUM)
     await front.askNumber(m.VHOST_USER_GET_MAX_MEM_SLOTS)
     front.say(m.VHOST_USER_SET_OWNER)
@@ -160,15 +176,41 @@ export class SharedGuest {
     this.watchCalls()
   }
 
+  /** The driver begins anew, with empty rings at the same places. */
+  redrive(): void {
+    for (const watch of this.watches.splice(0)) watch.close()
+    this.disks = []
+    this.drivers = []
+    this.drive()
+  }
+
+  /** Makes the first ring's driver break the rules: an index, or descriptors, that cannot be. */
+  breakRing(): void {
+    const config = this.configs[0] as QueueConfig
+    const address = config.availRing.low - GUEST_BASE
+    new Uint16Array(this.mapping.view(address, 4))[1] = 0x7000
+  }
+
+  kickOf(index: number): number {
+    return this.kicks[index] as number
+  }
+
+  /** Another kick event; it has to be told of. */
+  newKick(index: number): void {
+    this.ipc.close(this.kicks[index] as number)
+    this.kicks[index] = this.ipc.createEvent()
+  }
+
   /** What is said when the driver is ready. `base` overrides where rings begin. */
   async startRings(base?: number): Promise<void> {
     const { front, options } = this
-    const features = this.accepted | featureSet(m.VHOST_USER_F_PROTOCOL_FEATURES)
+    const knowsProtocol = options.protocol !== 0n
+    const features = this.accepted | (knowsProtocol ? featureSet(m.VHOST_USER_F_PROTOCOL_FEATURES) : 0n)
     expectTrue(await front.tellNumber(m.VHOST_USER_SET_FEATURES, features), 'SET_FEATURES')
     if (options.inflight) await this.setInflight()
     await this.shareMemory()
     for (let index = 0; index < options.queues; index++) await this.startRing(index, base)
-    for (let index = 0; index < options.queues; index++) {
+    for (let index = 0; index < options.queues && knowsProtocol; index++) {
       const payload = encodeVringState({ index, num: 1 })
       expectTrue(await front.tell(m.VHOST_USER_SET_VRING_ENABLE, { payload }), 'SET_VRING_ENABLE')
     }
@@ -185,14 +227,14 @@ export class SharedGuest {
     const fds = [this.memoryFd]
     const told = this.options.slots
       ? this.front.tell(m.VHOST_USER_ADD_MEM_REG, { payload: encodeMemoryRegion(region), fds })
-      : this.front.tell(m.VHOST_USER_SET_MEM_TABLE, { payload: encodeMemoryTable([region]), fds })
+      : this.front.tell(m.VHOST_USER_SET_MEM_TABLE, { payload: this.table(region), fds })
     expectTrue(await told, 'memory')
   }
 
   async startRing(index: number, base?: number): Promise<void> {
     const { front } = this
     const config = this.configs[index] as QueueConfig
-    const start = base ?? (hasFeature(this.accepted, VIRTIO_F_RING_PACKED) ? 0x8000_8000 : 0)
+    const start = base ?? this.options.base ?? (hasFeature(this.accepted, VIRTIO_F_RING_PACKED) ? 0x8000_8000 : 0)
     const event = encodeVringDescriptor({ index, hasDescriptor: true })
     const address = encodeVringAddress({
       index,
@@ -287,6 +329,14 @@ export class SharedGuest {
     }
     const { fd, payload } = this.inflight
     expectTrue(await this.front.tell(m.VHOST_USER_SET_INFLIGHT_FD, { payload, fds: [fd] }), 'SET_INFLIGHT_FD')
+  }
+
+  private table(region: MemoryRegionDescription): Uint8Array {
+    const payload = encodeMemoryTable([region])
+    if (!this.options.longTable) return payload
+    const padded = new Uint8Array(payload.length + MEMORY_REGION_BYTES)
+    padded.set(payload)
+    return padded
   }
 
   private watchCalls(): void {

@@ -10,6 +10,8 @@ import { splitRecordBytes } from './split-record.js'
 
 /** Parts begin at multiples of this. */
 const PART_ALIGNMENT = 64
+/** Place of the version in a part of either kind; 0 where it has not been used. */
+const VERSION_WORD = 4
 /** Most entries of a ring. */
 const MAX_QUEUE_SIZE = 32768
 
@@ -64,6 +66,12 @@ export class InflightMemory {
     if (ring >= this.shape.queues) return undefined
     const bytes = partBytes(this.shape)
     return this.mapping.view(ring * bytes, bytes)
+  }
+
+  /** The front-end knows where a ring stands that has nothing in flight: its part begins anew with its next life. */
+  forget(ring: number): void {
+    const part = this.part(ring)
+    if (part !== undefined) Atomics.store(new Uint16Array(part), VERSION_WORD, 0)
   }
 
   /** Ends it. */
