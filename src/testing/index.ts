@@ -43,6 +43,11 @@ export { type ControlledRequest, Controller, controlledDriver, type Schedule } f
 export { Fault, type FaultOp, FaultPlan, type FaultRule, faultDriver } from './storage/faults.js'
 export { ChunkStore, contentOf, storageDriver, storageOf } from './storage/memory-storage.js'
 export { applyEntry, type RecordEntry, Recording, recordingDriver } from './storage/recording.js'
-export { GuestBlkDriver, type GuestBlkDriverOptions, type GuestCompletion } from './virtio/guest-blk-driver.js'
+export {
+  GuestBlkDriver,
+  type GuestBlkDriverOptions,
+  type GuestCompletion,
+  type GuestTransport,
+} from './virtio/guest-blk-driver.js'
 export { GuestDisk, type GuestDiskOptions } from './virtio/guest-disk.js'
 export { settleMicrotasks, VirtualClock } from './virtual-clock.js'

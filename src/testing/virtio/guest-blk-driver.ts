@@ -39,9 +39,23 @@ import {
 } from '../../protocols/virtio/features.js'
 import { le32 } from '../../protocols/virtio/little-endian.js'
 
+/** What a driver does with a device: calls of the device itself, or registers that lead to them. */
+export type GuestTransport = Pick<
+  VirtioTransport,
+  | 'queueSizeMax'
+  | 'configGeneration'
+  | 'readFeatures'
+  | 'writeFeatures'
+  | 'readStatus'
+  | 'writeStatus'
+  | 'readConfig'
+  | 'enableQueue'
+  | 'kick'
+>
+
 /** Where a driver keeps its things. */
 export interface GuestBlkDriverOptions {
-  device: VirtioTransport
+  device: GuestTransport
   memory: GuestMemory
   /** Guest address of the queue and the request headers, all in one region. */
   address: number
@@ -71,7 +85,7 @@ export class GuestBlkDriver {
   features: FeatureSet = 0n
   queue: DriverQueue
 
-  private readonly device: VirtioTransport
+  private readonly device: GuestTransport
   private readonly memory: GuestMemory
   private readonly queueIndex: number
   private readonly wanted: FeatureSet

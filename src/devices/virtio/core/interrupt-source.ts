@@ -10,7 +10,7 @@ export const VIRTIO_INTERRUPT_CONFIG = 2
 
 /** What a device interrupts with. */
 export class InterruptSource {
-  /** Causes since the status was last taken. */
+  /** Causes that have not been acknowledged. */
   status = 0
   /** Vector of configuration change notifications. */
   configVector = VIRTIO_MSI_NO_VECTOR
@@ -43,11 +43,9 @@ export class InterruptSource {
     }
   }
 
-  /** Reads and clears the status. */
-  takeStatus(): number {
-    const { status } = this
-    this.status = 0
-    return status
+  /** The driver has seen causes. */
+  acknowledge(causes: number): void {
+    this.status &= ~causes
   }
 
   /** Back to the beginning, but for the vectors of queues. */

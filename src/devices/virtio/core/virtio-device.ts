@@ -227,9 +227,14 @@ export class VirtioDevice implements VirtioTransport {
     this.interrupts.configVector = vector
   }
 
-  /** The interrupt status, for transports without vectors; taking clears it. */
-  takeInterruptStatus(): number {
-    return this.interrupts.takeStatus()
+  /** Causes of interrupts, for transports without vectors, until {@link acknowledgeInterrupts}. */
+  get interruptStatus(): number {
+    return this.interrupts.status
+  }
+
+  /** The driver has seen causes of interrupts. */
+  acknowledgeInterrupts(causes: number): void {
+    this.interrupts.acknowledge(causes)
   }
 
   /** Connects a queue that exists to a wire its driver's notifications come by, or takes it off. */
