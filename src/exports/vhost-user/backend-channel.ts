@@ -77,15 +77,18 @@ export class BackendChannel {
 
   /** Whether to go on. */
   private sendOne(): boolean {
-    const message = this.rest ?? this.takeFirst()
+    const [key, message] = this.rest === undefined ? this.first() : [undefined, this.rest]
     if (message === undefined) {
       if (this.blocked) this.listen()
       return false
     }
     const sent = this.ipc.send(this.fd, message, [])
-    this.rest = sent === message.byteLength ? undefined : message.subarray(sent ?? 0)
-    if (this.rest !== undefined && !this.blocked) this.awaitRoom()
-    return this.rest === undefined
+    // One that has not begun can still be said for another that says the same.
+    if (sent !== undefined && key !== undefined) this.queue.delete(key)
+    if (sent !== undefined) this.rest = sent === message.byteLength ? undefined : message.subarray(sent)
+    if (sent === message.byteLength) return true
+    if (!this.blocked) this.awaitRoom()
+    return false
   }
 
   private awaitRoom(): void {
@@ -100,12 +103,9 @@ export class BackendChannel {
     this.watch = this.ipc.watch(this.fd, 'readable', () => this.dropReplies())
   }
 
-  private takeFirst(): Uint8Array | undefined {
-    for (const [key, message] of this.queue) {
-      this.queue.delete(key)
-      return message
-    }
-    return undefined
+  private first(): [string, Uint8Array] | [undefined, undefined] {
+    for (const entry of this.queue) return entry
+    return [undefined, undefined]
   }
 
   /** Nothing depends on an answer; it is read so that the socket does not fill. */

@@ -201,17 +201,26 @@ export class VhostUserConnection implements RingHost, DeviceListener {
     }
   }
 
+  /** Whatever fails on the way, everything is let go of. */
   private async tearDown(): Promise<void> {
     this.poller.stop()
     for (const ring of this.rings.rings) ring.stopWatching()
-    // Requests end in the rings while these are there, so that nothing is lost to whoever connects next.
-    if (this.table.stillWhole()) await this.rings.stopAll()
-    await this.negotiation.resetDevice()
-    this.device.setMemory(NO_MEMORY)
+    try {
+      await this.endRequests()
+    } catch (error) {
+      this.environment.log(`ending requests: ${toBlockError(error).message}`)
+    }
     for (const ring of this.rings.rings) ring.release()
     this.channel?.close()
     this.inflight?.unmap()
     this.table.end()
     this.socket.close()
+  }
+
+  private async endRequests(): Promise<void> {
+    // They end in the rings while these are there, so that nothing is lost to whoever connects next.
+    if (this.table.stillWhole()) await this.rings.stopAll()
+    await this.negotiation.resetDevice()
+    this.device.setMemory(NO_MEMORY)
   }
 }

@@ -1,6 +1,7 @@
 // The message stream of a front-end: whole messages in, replies out, over a socket that never blocks. Messages may come in
 // pieces; what is read never goes beyond the message at hand, so that its descriptors are its own.
 
+import { toBlockError } from '../../common/error.js'
 import type { HostIpc, Watch } from '../../common/host-ipc.js'
 import { decodeHeader, VHOST_USER_HEADER_BYTES, type VhostUserHeader } from '../../protocols/vhost-user/header.js'
 import { Descriptors } from './descriptors.js'
@@ -46,7 +47,8 @@ export class MessageSocket {
   async send(message: Uint8Array, fds: readonly number[] = []): Promise<boolean> {
     let at = 0
     while (this.open && at < message.byteLength) {
-      const sent = this.ipc.send(this.fd, message.subarray(at), at === 0 ? fds : [])
+      const sent = unlessGone(() => this.ipc.send(this.fd, message.subarray(at), at === 0 ? fds : []))
+      if (sent === GONE) return false
       if (sent === undefined) await this.ready('writable')
       else at += sent
     }
@@ -65,8 +67,8 @@ export class MessageSocket {
     let at = 0
     while (at < into.byteLength) {
       if (!this.open) return false
-      const got = this.ipc.receive(this.fd, into.subarray(at), fds)
-      if (got === 0) return false
+      const got = unlessGone(() => this.ipc.receive(this.fd, into.subarray(at), fds))
+      if (got === GONE || got === 0) return false
       if (got === undefined) await this.ready('readable')
       else at += got
     }
@@ -86,5 +88,18 @@ export class MessageSocket {
     this.watch = undefined
     this.wake = undefined
     wake?.()
+  }
+}
+
+const GONE = -1
+
+/** A peer that closes its end with something unread, or to whom something is sent then, is gone as any other. */
+function unlessGone(call: () => number | undefined): number | undefined {
+  try {
+    return call()
+  } catch (error) {
+    const { code } = toBlockError(error)
+    if (code === 'ECONNRESET' || code === 'EPIPE') return GONE
+    throw error
   }
 }

@@ -54,7 +54,7 @@ export class RingPoller {
   kicked(): void {
     if (!this.running) return
     const now = this.clock.now()
-    if (!this.scheduled) this.adapt(now - this.lastFind)
+    if (!this.scheduled && this.counts.finds > 0) this.adapt(now - this.lastFind)
     this.look(now)
     this.schedule()
   }
