@@ -99,6 +99,12 @@ export interface VirtioBlkLifetime {
   lifetimeTypeB: number
 }
 
+/** Whether none of the values is reserved. */
+export function isBlkLifetime(lifetime: VirtioBlkLifetime): boolean {
+  const { preEolInfo, lifetimeTypeA, lifetimeTypeB } = lifetime
+  return isUpTo(preEolInfo, 3) && isUpTo(lifetimeTypeA, 11) && isUpTo(lifetimeTypeB, 11)
+}
+
 /** The answer to GET_LIFETIME. */
 export function encodeBlkLifetime(lifetime: VirtioBlkLifetime): Uint8Array {
   const bytes = new Uint8Array(VIRTIO_BLK_LIFETIME_BYTES)
@@ -116,4 +122,8 @@ export function encodeBlkLifetime(lifetime: VirtioBlkLifetime): Uint8Array {
 export function sectorToBytes(sectorHigh: number, sectorLow: number): number | undefined {
   if (sectorHigh > 0xfff) return undefined
   return (sectorHigh * 0x1_0000_0000 + sectorLow) * VIRTIO_BLK_SECTOR_BYTES
+}
+
+function isUpTo(value: number, most: number): boolean {
+  return Number.isSafeInteger(value) && value >= 0 && value <= most
 }

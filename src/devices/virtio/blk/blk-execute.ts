@@ -8,6 +8,7 @@ import { submitFlush, submitRead, submitWrite } from '../../../io/backend/submit
 import type { Completion } from '../../../io/node-io.js'
 import {
   encodeBlkLifetime,
+  isBlkLifetime,
   VIRTIO_BLK_HEADER_BYTES,
   VIRTIO_BLK_LIFETIME_BYTES,
   VIRTIO_BLK_S_IOERR,
@@ -109,8 +110,10 @@ function getId(unit: BlkUnit, request: BlkRequest): number {
 
 function getLifetime(unit: BlkUnit, request: BlkRequest): number {
   if (unit.lifetime === undefined) return VIRTIO_BLK_S_UNSUPP
-  if (request.dataIn < VIRTIO_BLK_LIFETIME_BYTES) return VIRTIO_BLK_S_IOERR
-  copyBytes(request.chain.writable(VIRTIO_BLK_LIFETIME_BYTES), encodeBlkLifetime(unit.lifetime()))
+  const lifetime = unit.lifetime()
+  // Virtio 1.2, 5.2.6.2: no reserved values are sent.
+  if (request.dataIn < VIRTIO_BLK_LIFETIME_BYTES || !isBlkLifetime(lifetime)) return VIRTIO_BLK_S_IOERR
+  copyBytes(request.chain.writable(VIRTIO_BLK_LIFETIME_BYTES), encodeBlkLifetime(lifetime))
   request.filled = VIRTIO_BLK_LIFETIME_BYTES
   return VIRTIO_BLK_S_OK
 }

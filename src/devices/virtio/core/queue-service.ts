@@ -127,8 +127,12 @@ export class QueueService {
     })
   }
 
-  /** Ends the life of every queue. What is still under way comes back without touching a ring. */
+  /**
+   * Ends the life of every queue. What is still under way comes back without touching a ring. Who polls does so anew: a
+   * driver of a later life must not go unheard because of one that polled in this one.
+   */
   detach(): void {
+    this.polling = false
     for (const lane of this.lanes) if (lane.queue !== undefined) this.end(lane, lane.queue)
   }
 

@@ -281,12 +281,14 @@ export class VirtioDevice implements VirtioTransport {
   load(state: VirtioDeviceState): void {
     const { control, service } = this
     if (control.status !== 0 || !this.usable) throw this.refuse('EBUSY', 'the device has been started', 'load')
-    if (!this.paused) service.hold()
+    const wasPaused = this.paused
+    if (!wasPaused) service.hold()
     this.paused = true
     try {
       restoreDevice(this.parts(), parseDeviceState(state, this.queueCount), this)
     } catch (error) {
       this.beginReset()
+      if (!wasPaused) this.unpause()
       throw error
     }
   }

@@ -139,6 +139,8 @@ describe('what a disk says of itself', () => {
     const worn = { lifetime: () => ({ preEolInfo: 1, lifetimeTypeA: 3, lifetimeTypeB: 11 }) }
     expect(await lifetime(worn, 6)).toEqual([OK, 7, 1, 0, 3, 0, 11, 0])
     expect(await lifetime(worn, 5)).toEqual([IOERR, 0, 0, 0, 0, 0, 0, 0])
+    const reserved = { lifetime: () => ({ preEolInfo: 1, lifetimeTypeA: 12, lifetimeTypeB: 0 }) }
+    expect(await lifetime(reserved, 6)).toEqual([IOERR, 0, 0, 0, 0, 0, 0, 0])
     expect(await lifetime({}, 6)).toEqual([UNSUPP, 0, 0, 0, 0, 0, 0, 0])
     expect(await lifetime({ ...worn, features: ~(1n << 15n) }, 6)).toEqual([UNSUPP, 0, 0, 0, 0, 0, 0, 0])
   })

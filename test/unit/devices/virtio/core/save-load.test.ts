@@ -3,6 +3,7 @@ import { BlockError } from '../../../../../src/common/error.js'
 import { VirtioBlkDevice, type VirtioBlkOptions } from '../../../../../src/devices/virtio/blk/virtio-blk.js'
 import type { VirtioDeviceState } from '../../../../../src/devices/virtio/core/device-state.js'
 import { featureSet, VIRTIO_F_RING_PACKED } from '../../../../../src/protocols/virtio/features.js'
+import { GuestBlkDriver } from '../../../../../src/testing/virtio/guest-blk-driver.js'
 import { BlkMachine, DATA } from '../../../../support/blk-machine.js'
 
 /** The state of a machine's device, as it comes out of a file, and a new device in its place. */
@@ -210,5 +211,11 @@ describe('load', () => {
     expect(device.readStatus()).toBe(0)
     expect(device.isQueueRunning(0)).toBe(false)
     expect(machine.disk.root.busy()).toBe(false)
+    const driver = new GuestBlkDriver({ device, memory: machine.memory, address: 0x1000, queueSize: 16 })
+    driver.initialise()
+    driver.submitFlush()
+    driver.kick()
+    await machine.settle()
+    expect(driver.queue.pending()).toBe(1)
   })
 })

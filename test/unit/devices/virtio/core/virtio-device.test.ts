@@ -128,6 +128,18 @@ describe('polling', () => {
     expect(driver.queue.publish()).toBe(true)
   })
 
+  test('ends with a reset: the next driver is asked for kicks', async () => {
+    const machine = new BlkMachine()
+    machine.device.poll()
+    await machine.restart()
+    for (let i = 0; i < 3; i++) {
+      machine.driver.submitRead(i, DATA, 512)
+      expect(machine.driver.kick()).toBe(true)
+      await machine.settle()
+      expect(machine.reap()).toHaveLength(1)
+    }
+  })
+
   test('a fault that polling or arming finds is the driver\u2019s', () => {
     for (const look of ['poll', 'armNotifications'] as const) {
       const machine = new BlkMachine()
