@@ -35,8 +35,15 @@ export class VhostUserServer implements DeviceListener {
   constructor(ipc: HostIpc, device: BackendDevice, listener: number, options: VhostUserServerOptions = {}) {
     const { secondFrontEnd = 'wait', log = () => {}, onFrontEnd = () => {}, clock = hostClock } = options
     const { trace } = options
-    this.environment = { ipc, device, clock, log, options: connectionOptions(options), ...(trace && { trace }) }
-    this.onFrontEnd = onFrontEnd
+    this.environment = {
+      ipc,
+      device,
+      clock,
+      options: connectionOptions(options),
+      log: undisturbed(log),
+      ...(trace && { trace: undisturbed(trace) }),
+    }
+    this.onFrontEnd = undisturbed(onFrontEnd)
     this.refuses = secondFrontEnd === 'refuse'
     this.listener = listener
     this.listen()
@@ -108,4 +115,15 @@ export class VhostUserServer implements DeviceListener {
 function connectionOptions(options: VhostUserServerOptions): ConnectionOptions {
   const { inbandNotifications = false, xenMappings = false, requireSealed = false, memorySlots = 64 } = options
   return { inbandNotifications, xenMappings, requireSealed, memorySlots }
+}
+
+/** Who is told of something may fail: that is its own affair, and no connection ends half way for it. */
+function undisturbed<T>(tell: (said: T) => void): (said: T) => void {
+  return (said) => {
+    try {
+      tell(said)
+    } catch (error) {
+      process.emitWarning(error instanceof Error ? error : String(error))
+    }
+  }
 }

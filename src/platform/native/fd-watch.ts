@@ -20,7 +20,8 @@ export type FdWatch = Pick<HostIpc, 'watch'>
 export function createFdWatch(libc: IpcLibc): FdWatch {
   const event = new Uint8Array(EPOLL_EVENT_BYTES)
   event[0] = EPOLLIN
-  const watched = new Set<number>()
+  /** Kept here, too: a handle that nobody holds is collected, and waits for nothing any more. */
+  const watched = new Map<number, { close(): void }>()
 
   let epoll = -1
 
@@ -36,7 +37,6 @@ export function createFdWatch(libc: IpcLibc): FdWatch {
     watch(fd, what, handler): Watch {
       assert(!watched.has(fd), `descriptor ${fd} is being waited for already`)
       checkPollable(fd)
-      watched.add(fd)
       let open = true
       let due = false
       const run = (): void => {
@@ -49,6 +49,7 @@ export function createFdWatch(libc: IpcLibc): FdWatch {
         due = true
         setImmediate(run)
       })
+      watched.set(fd, poll)
       return {
         close() {
           if (!open) return

@@ -1,5 +1,6 @@
 // A guest over a socket: what it writes is on the disk, and what is on the disk it reads, with every kind of ring.
 
+import { once } from 'node:events'
 import { describe, expect, test } from 'vitest'
 import { loadHostIpc } from '../../../../src/platform/native/host-ipc.js'
 import { leavesNothingOpen, serveDisk } from '../../../support/vhost-user/served-disk.js'
@@ -96,6 +97,22 @@ describe('a guest on a socket', () => {
     await second.disks[0]?.read(0, got)
     expect(got).toEqual(pattern(1))
     second.close()
+    await served.close()
+  })
+
+  test('a listener that throws is warned of, and disturbs nobody', async () => {
+    const ipc = await loadHostIpc()
+    const warned = once(process, 'warning')
+    const failing = () => {
+      throw new Error('a listener of the test')
+    }
+    const served = await serveDisk({ log: failing, trace: failing, onFrontEnd: failing })
+    const guest = new SharedGuest(ipc)
+    await guest.start(served.socket)
+    expect(await guest.front.tell(12345)).toBe(false)
+    await guest.disks[0]?.write(0, pattern(1))
+    expect(String(await warned)).toMatch(/a listener of the test/)
+    guest.close()
     await served.close()
   })
 
