@@ -106,7 +106,7 @@ describe('a guest on a socket', () => {
     const failing = () => {
       throw new Error('a listener of the test')
     }
-    const served = await serveDisk({ log: failing, trace: failing, onFrontEnd: failing })
+    const served = await serveDisk({ onFrontEnd: failing })
     const guest = new SharedGuest(ipc)
     await guest.start(served.socket)
     expect(await guest.front.tell(12345)).toBe(false)
