@@ -11,6 +11,8 @@ import type { Completion } from '../../io/node-io.js'
 export interface BackendDevice {
   readonly queueCount: number
   readonly queueSizeMax: number
+  /** Requests begun and not ended, of all queues. */
+  readonly requestsInFlight: number
   /** Why the device asks for a reset. */
   readonly resetReason: string | undefined
   readFeatures(select: number): number

@@ -76,12 +76,17 @@ export class RingPoller {
     this.scheduled = false
     if (!this.running) return
     const now = this.clock.now()
-    if (this.look(now) || now - this.lastFind < this.window || this.device.armNotifications()) {
+    if (this.look(now) || now - this.lastFind < this.patience || this.device.armNotifications()) {
       this.schedule()
       return
     }
     this.counts.sleeps++
     if (this.host.hasUnkicked) this.timer ??= this.clock.after(UNKICKED_MS, this.onTimer, true)
+  }
+
+  /** How long to look in vain now: while requests are under way, whoever carries them out needs the processor more. */
+  private get patience(): number {
+    return this.device.requestsInFlight > 0 ? 0 : this.window
   }
 
   private look(now: number): boolean {

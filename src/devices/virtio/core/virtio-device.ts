@@ -211,6 +211,11 @@ export class VirtioDevice implements VirtioTransport {
     return this.service.poll()
   }
 
+  /** Requests begun and not ended, of all queues. */
+  get requestsInFlight(): number {
+    return this.service.inFlight
+  }
+
   /** Asks for notifications again. True where something has come meanwhile: poll, or kick. */
   armNotifications(): boolean {
     return this.service.arm()
