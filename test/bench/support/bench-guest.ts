@@ -1,7 +1,7 @@
 // A guest that is the customer of several vhost-user-blk back-ends at once, each with a copy of the same image: fio runs in
 // it, now on one disk, now on another.
 
-import { copyFileSync, mkdtempSync, rmSync } from 'node:fs'
+import { closeSync, mkdtempSync, openSync, readSync, rmSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { findProgram } from '../../support/find-program.js'
@@ -47,7 +47,7 @@ export class BenchGuest {
     process.once('exit', () => bench.#endNow())
     for (const [index, kind] of kinds.entries()) {
       const copy = join(folder, `vhost-user-${index}.img`)
-      copyFileSync(image, copy)
+      copyInPages(image, copy)
       const socket = join(bench.#folder, String(index))
       bench.#backends.push(await BackendProcess.start(kind, { socket, image: copy, format: 'raw', queues: 1 }))
     }
@@ -84,6 +84,19 @@ export class BenchGuest {
     for (const { pid } of this.#backends) if (pid !== undefined) process.kill(pid, 'SIGKILL')
     rmSync(this.#folder, { recursive: true, force: true })
   }
+}
+
+/**
+ * A copy that the page cache holds in pages: where it holds a file in large pieces, a small write costs so much there that
+ * back-ends hardly differ.
+ */
+function copyInPages(from: string, to: string): void {
+  const page = new Uint8Array(4096)
+  const source = openSync(from, 'r')
+  const target = openSync(to, 'w')
+  for (let length = readSync(source, page); length > 0; length = readSync(source, page)) writeSync(target, page, 0, length)
+  closeSync(source)
+  closeSync(target)
 }
 
 interface FioJob {
