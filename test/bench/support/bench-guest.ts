@@ -94,7 +94,8 @@ function copyInPages(from: string, to: string): void {
   const page = new Uint8Array(4096)
   const source = openSync(from, 'r')
   const target = openSync(to, 'w')
-  for (let length = readSync(source, page); length > 0; length = readSync(source, page)) writeSync(target, page, 0, length)
+  for (let length = readSync(source, page); length > 0; length = readSync(source, page))
+    writeSync(target, page, 0, length)
   closeSync(source)
   closeSync(target)
 }

@@ -11,12 +11,17 @@ class World {
   atArming = false
   whole = true
   hasUnkicked = false
+  underWay = 0
   readonly poller: RingPoller
   private turns: (() => void)[] = []
   private timers: { at: number; call: () => void }[] = []
 
   constructor() {
+    const world = this
     const device = {
+      get requestsInFlight() {
+        return world.underWay
+      },
       poll: () => {
         this.now += 0.001
         if (this.found === 0) return false
@@ -39,7 +44,6 @@ class World {
         return { cancel: () => this.timers.splice(this.timers.indexOf(timer), 1) }
       },
     }
-    const world = this
     this.poller = new RingPoller(device, clock, {
       check: () => world.whole,
       get hasUnkicked() {
@@ -99,6 +103,18 @@ describe('a poller', () => {
     expect(world.found).toBe(0)
     expect(world.poller.counts.finds).toBe(1000)
     expect(world.armed).toBe(1)
+  })
+
+  test('leaves the processor to requests that are under way, and looks again when they have ended', () => {
+    const world = new World()
+    world.underWay = 1
+    world.kick()
+    expect(world.settle()).toBeLessThan(0.02)
+    expect(world.armed).toBe(1)
+    world.underWay = 0
+    world.poller.expect()
+    expect(world.settle()).toBeGreaterThan(0.02)
+    expect(world.armed).toBe(2)
   })
 
   test('what comes while kicks are asked for is found', () => {
