@@ -14,6 +14,8 @@ export interface BackendRequest {
   readOnly?: boolean
   /** What the guest sees as the disk's serial number, where the back-end lets it be chosen. */
   serial?: string
+  /** Every write is on its disk when it ends, whatever the guest asks for. Ours only. */
+  writeThrough?: boolean
 }
 
 /** How somebody's back-end is started. */
@@ -29,10 +31,11 @@ const LAUNCHER = fileURLToPath(new URL('../../../bin/blockgraph.js', import.meta
 /** `blockgraph vhost-user-blk`. */
 export const ourBackend: BackendKind = {
   name: 'blockgraph',
-  command: ({ socket, image, format, queues, readOnly, serial }) => [
+  command: ({ socket, image, format, queues, readOnly, serial, writeThrough }) => [
     ...[process.execPath, LAUNCHER, 'vhost-user-blk', '--socket', socket, '--num-queues', String(queues)],
     ...(serial === undefined ? [] : ['--serial', serial]),
     ...(readOnly === true ? ['-r'] : []),
+    ...(writeThrough === true ? ['-t', 'writethrough'] : []),
     ...['-f', format, image],
   ],
 }

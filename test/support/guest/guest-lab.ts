@@ -19,6 +19,7 @@ export interface ServedImage {
   queues: number
   readOnly?: boolean
   serial?: string
+  writeThrough?: boolean
 }
 
 const QEMU_MEMORY_MIB = 448
