@@ -1,7 +1,7 @@
 // Plants faults, one at a time, in a copy of the tree, and shows that the suite finds each: in graph and drain code, which the
-// unit tests of both and the graph model look for, and in the order of qcow2's writes, which the crash tests look for. Exits
-// with 1 if a fault survives, with 2 if the script itself cannot work (a text that does not stand exactly once, a suite that fails
-// without any fault). Arguments: words; only faults whose names, or the name of whose list, contain one of them are planted.
+// unit tests of both and the graph model look for, in virtqueues, and in the order of qcow2's writes, which the crash tests look
+// for. Exits with 1 if a fault survives, with 2 if the script itself cannot work (a text that does not stand exactly once, a suite
+// that fails without any fault). Arguments: words; only faults whose names, or the name of whose list, contain one of them are planted.
 
 import { spawn } from 'node:child_process'
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { mutants as graphMutants } from './mutants.js'
 import { mutants as orderMutants } from './qcow2-order.js'
+import { mutants as queueMutants } from './virtqueues.js'
 
 /**
  * @typedef {object} Suite
@@ -40,6 +41,23 @@ const LISTS = [
         testTimeout: '10000',
         env: { BLOCKGRAPH_MODEL_SCALE: '0.25', BLOCKGRAPH_MODEL_SHRINK: 'off' },
       },
+    ],
+  },
+  {
+    name: 'virtqueues',
+    mutants: queueMutants,
+    suites: [
+      {
+        name: 'tests',
+        files: [
+          'test/unit/protocols/virtio',
+          'test/unit/devices/virtio/queue',
+          'test/unit/devices/virtio/driver-queue',
+        ],
+        testTimeout: '10000',
+        env: {},
+      },
+      { name: 'both ends', files: ['test/property/virtio/queue-pairs.test.ts'], testTimeout: '20000', env: {} },
     ],
   },
   {

@@ -106,8 +106,14 @@ function act(pair: QueuePair, promises: Promises, one: Step): void {
       promises[one.driver ? 'driverSleeps' : 'deviceSleeps'] = false
       break
     case 'listen':
-      if (one.driver) promises.driverSleeps = !pair.driver.enableNotifications()
-      else promises.deviceSleeps = !pair.device.allowNotifications()
+      // Who is told to sleep has nothing to do.
+      if (one.driver) {
+        promises.driverSleeps = !pair.driver.enableNotifications()
+        expect(promises.driverSleeps).toBe(pair.driver.pending() === 0)
+      } else {
+        promises.deviceSleeps = !pair.device.allowNotifications()
+        expect(promises.deviceSleeps).toBe(availableNow(pair) === 0)
+      }
       break
     case 'restart':
     case 'reload':
@@ -117,11 +123,16 @@ function act(pair: QueuePair, promises: Promises, one: Step): void {
   }
 }
 
+/** Bytes the device can see and has not fetched. */
+function availableNow(pair: QueuePair): number {
+  const { readable, writable } = pair.device.availableBytes({ readable: Infinity, writable: Infinity })
+  return readable + writable
+}
+
 /** Whether something was added since the last offer: the device cannot see the chain added last. */
 function unshown(pair: QueuePair): boolean {
-  const before = pair.device.availableBytes({ readable: Infinity, writable: Infinity })
   const total = pair.added.flatMap(({ buffers }) => buffers).reduce((sum, { bytes }) => sum + bytes, 0)
-  return before.readable + before.writable < total
+  return availableNow(pair) < total
 }
 
 describe.each(ALL_FEATURES)('%s', (_name, features) => {
