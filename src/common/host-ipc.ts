@@ -16,8 +16,6 @@ export interface DescriptorInfo {
   readonly isFile: boolean
   /** Nobody can make it shorter: it is sealed. */
   readonly cannotShrink: boolean
-  /** What its mappings are made of; a huge page where it lies in such. */
-  readonly pageSize: number
 }
 
 /** Memory of another process, or shared with one. */

@@ -178,7 +178,7 @@ export class VhostUserConnection implements RingHost, DeviceListener {
       reply = await handler.handle(this, message)
     } catch (error) {
       failure = toBlockError(error)
-      log(`${name}: ${failure.message}`)
+      log(`${name}: ${failure.message}${failure.hint === undefined ? '' : `. ${failure.hint}`}`)
     } finally {
       descriptors.close()
     }

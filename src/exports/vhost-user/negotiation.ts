@@ -109,7 +109,7 @@ export class Negotiation {
         hint: 'With QEMU, give the device the option disable-legacy=on.',
       })
     }
-    await this.resetDevice()
+    await this.device.reset()
     this.features = value
     this.negotiate()
   }

@@ -71,10 +71,10 @@ export function createSharedMemory(libc: IpcLibc): SharedMemory {
         size: stat.size,
         isFile: stat.isFile(),
         cannotShrink: seals >= 0 && (seals & F_SEAL_SHRINK) !== 0,
-        pageSize: Math.max(stat.blksize, PAGE),
       }
     },
     map(fd, offset, bytes) {
+      // Of huge pages a block of the file is one, and mappings are made of them whole.
       const page = Math.max(fstatSync(fd).blksize, PAGE)
       const start = alignDown(offset, page)
       const length = alignUp(offset + bytes - start, page)
