@@ -10,6 +10,11 @@ const LONGEST_MS = 0.2
 const FIRST_MS = 0.05
 /** A window shorter than this is none. */
 const SHORTEST_MS = 0.01
+/**
+ * The longest while requests are under way: about what a kick and the wake-up behind it cost, since whoever carries the
+ * requests out may need the processor.
+ */
+const BUSY_MS = 0.05
 /** How often rings without a kick are looked at while idle. */
 const UNKICKED_MS = 1
 /** How often what has to hold while rings run is checked. */
@@ -84,9 +89,9 @@ export class RingPoller {
     if (this.host.hasUnkicked) this.timer ??= this.clock.after(UNKICKED_MS, this.onTimer, true)
   }
 
-  /** How long to look in vain now: while requests are under way, whoever carries them out needs the processor more. */
+  /** How long to look in vain now. */
   private get patience(): number {
-    return this.device.requestsInFlight > 0 ? 0 : this.window
+    return this.device.requestsInFlight > 0 ? Math.min(this.window, BUSY_MS) : this.window
   }
 
   private look(now: number): boolean {
