@@ -98,6 +98,17 @@ export class BlkMachine {
     for (let i = 0; i < 4; i++) await settleMicrotasks()
   }
 
+  /** Waits for something for as long as anything happens. */
+  async during<T>(pending: Promise<T>): Promise<T> {
+    let done = false
+    const watched = pending.finally(() => {
+      done = true
+    })
+    for (let turn = 0; turn < 20 && !done; turn++) await this.settle()
+    if (!done) throw new Error('it never ends')
+    return watched
+  }
+
   reap(): Completed[] {
     const done: Completed[] = []
     this.driver.poll((head, status, used) => done.push({ head, status, used }))

@@ -104,10 +104,10 @@ export class BlkEngine implements ChainServer, BlkRequestOwner, BlkRunOwner {
     return this.parked.chains(lane)
   }
 
-  /** Forgets what is parked of a queue, or of every one. */
-  drop(lane: Lane | undefined): void {
-    for (const { request } of this.parked.take(lane)) this.release(request)
-    if (lane === undefined) this.resumeWhenReleased = false
+  /** Forgets what is parked: its queues have ended. */
+  drop(): void {
+    for (const { request } of this.parked.take()) this.release(request)
+    this.resumeWhenReleased = false
   }
 
   /** Answers what is parked of a queue with the error that it met. */

@@ -130,8 +130,8 @@ export class BlkModel implements DeviceModel {
     this.engine.issue(lane)
   }
 
-  drop(lane: Lane | undefined): void {
-    this.engine.drop(lane)
+  drop(): void {
+    this.engine.drop()
   }
 
   giveUp(lane: Lane): void {

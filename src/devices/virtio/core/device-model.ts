@@ -45,8 +45,8 @@ export interface DeviceModel extends ChainServer {
   /** Back to the beginning. Nothing is in flight. */
   reset?(): void
 
-  /** A queue, or every one, has ended or is about to: what was set aside of it is forgotten. */
-  drop?(lane: Lane | undefined): void
+  /** Every queue has ended: what was set aside is forgotten. */
+  drop?(): void
   /** A queue is being stopped: what was set aside of it is answered with the error that it met. */
   giveUp?(lane: Lane): void
 

@@ -183,17 +183,14 @@ export class VirtioDevice implements VirtioTransport {
   }
 
   /**
-   * Resets one queue (virtio 1.2, 2.6.1): done when the device does not use it any more, and it can be enabled anew. What
-   * the `stop` policy has set aside of it is forgotten. Rejects as {@link stopQueue}, and with EINVAL where
-   * VIRTIO_F_RING_RESET was not agreed.
+   * Resets one queue (virtio 1.2, 2.6.1): done when the device does not use it any more, and it can be enabled anew. As
+   * {@link stopQueue}, and rejects with EINVAL where VIRTIO_F_RING_RESET was not agreed.
    */
   async resetQueue(index: number): Promise<void> {
     if (!this.control.agreed(VIRTIO_F_RING_RESET)) {
       throw this.refuse('EINVAL', 'resetting single queues was not agreed', 'reset-queue')
     }
-    const lane = this.runningLane(index, 'reset-queue')
-    this.model.drop?.(lane)
-    await this.service.stop(lane)
+    await this.stopQueue(index)
   }
 
   /** The driver has made buffers available. Anything else than the index of a running queue is counted and ignored. */
@@ -340,7 +337,7 @@ export class VirtioDevice implements VirtioTransport {
   private beginReset(): void {
     if (this.resetting !== undefined) return
     this.service.detach()
-    this.model.drop?.(undefined)
+    this.model.drop?.()
     if (this.service.inFlight === 0) {
       this.initialise()
       return

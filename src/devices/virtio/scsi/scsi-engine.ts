@@ -73,10 +73,10 @@ export class ScsiEngine {
     if (this.resumeWhenReleased) this.clock.nextTurn(() => this.resume())
   }
 
-  /** Forgets what was set aside of a queue, or of every one. */
-  drop(lane: Lane | undefined): void {
-    this.setAside.take(lane)
-    if (lane === undefined) this.resumeWhenReleased = false
+  /** Forgets what was set aside: its queues have ended. */
+  drop(): void {
+    this.setAside.take()
+    this.resumeWhenReleased = false
   }
 
   /** Answers what was set aside of a queue with the error that it met. */

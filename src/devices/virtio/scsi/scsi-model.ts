@@ -194,8 +194,8 @@ export class ScsiModel implements DeviceModel {
     return lane.index === CONTROL_QUEUE ? this.tasks.take(lane, queue) : this.events.take(lane, queue)
   }
 
-  drop(lane: Lane | undefined): void {
-    this.engine.drop(lane)
+  drop(): void {
+    this.engine.drop()
   }
 
   giveUp(lane: Lane): void {

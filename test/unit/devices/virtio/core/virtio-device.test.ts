@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { BlockError } from '../../../../../src/common/error.js'
 import type { HostNotifier } from '../../../../../src/devices/virtio/core/notifiers.js'
 import { GuestMemory } from '../../../../../src/devices/virtio/memory/guest-memory.js'
 import { featureSet, VIRTIO_F_RING_RESET } from '../../../../../src/protocols/virtio/features.js'
@@ -261,6 +262,20 @@ describe('resetting one queue', () => {
     driver.startQueue()
     expect(await machine.works()).toBe(true)
     await expect(device.resetQueue(1)).rejects.toMatchObject({ code: 'EINVAL' })
+  })
+
+  test('answers what was set aside, and does not wait for it', async () => {
+    const machine = new BlkMachine({ disk: { onError: 'stop' } })
+    machine.disk.fault = () => new BlockError('EIO', 'no')
+    machine.driver.submitRead(0, DATA, 512)
+    await machine.run()
+    expect(machine.device.parkedRequests).toBe(1)
+    await machine.during(machine.device.resetQueue(0))
+    expect(machine.reap()).toMatchObject([{ status: 1 }])
+    expect(machine.device.parkedRequests).toBe(0)
+    machine.disk.fault = undefined
+    machine.driver.startQueue()
+    expect(await machine.works()).toBe(true)
   })
 
   test('has to be agreed', async () => {
