@@ -80,8 +80,7 @@ test('whatever happens to the device, each request is done once', async () => {
       }
       const world = new LegalWorld(features, random)
       if (random(4) > 0) world.disk.held = []
-      // In order, what is set aside when the device moves is answered with its error.
-      const failing = !features.inOrder && random(2) === 0
+      const failing = random(2) === 0
       for (let i = 0; i < STEPS; i++) await step(world, random, failing)
       await world.finish()
     }),
