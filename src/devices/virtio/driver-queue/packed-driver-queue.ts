@@ -44,6 +44,8 @@ export class PackedDriverQueue implements DriverQueue {
   private readonly eventIndex: boolean
   private readonly inOrder: boolean
   private readonly ring: Uint32Array
+  /** The same words as int32: what an atomic load gives needs no box then. */
+  private readonly turns: Int32Array
   private readonly driverEvent: Uint32Array
   private readonly deviceEvent: Uint32Array
   private readonly tables: DriverTables | undefined
@@ -84,6 +86,7 @@ export class PackedDriverQueue implements DriverQueue {
     this.eventIndex = features.eventIndex
     this.inOrder = features.inOrder
     this.ring = parts.ring
+    this.turns = new Int32Array(parts.ring.buffer, parts.ring.byteOffset, parts.ring.length)
     this.driverEvent = parts.driverEvent
     this.deviceEvent = parts.deviceEvent
     this.tables = driverTables(memory, plan, features.indirect)
@@ -194,7 +197,7 @@ export class PackedDriverQueue implements DriverQueue {
   /** Fills the next slot; the flags of the first one of a batch wait for {@link publish}. The id counts in the last only. */
   private fill(address: number, bytes: number, flags: number): void {
     const word = this.nextAvail * 4
-    const rest = (availableTurn(this.availWrap) | flags | this.id) >>> 0
+    const rest = availableTurn(this.availWrap) | flags | this.id
     write(this.ring, word, address, bytes)
     if (this.unshown === 0) {
       this.heldWord = word + 3
@@ -210,7 +213,7 @@ export class PackedDriverQueue implements DriverQueue {
   }
 
   private lastWord(slot: number): number {
-    return le32(Atomics.load(this.ring, slot * 4 + 3))
+    return le32(Atomics.load(this.turns, slot * 4 + 3)) | 0
   }
 
   private checked(rest: number): number {

@@ -48,6 +48,8 @@ export class PackedDeviceQueue implements DeviceQueue {
   private readonly memory: GuestMemory
   private readonly eventIndex: boolean
   private readonly ring: Uint32Array
+  /** The same words as int32: what an atomic load gives needs no box then. */
+  private readonly turns: Int32Array
   private readonly driverEvent: Uint32Array
   private readonly deviceEvent: Uint32Array
   private readonly heads: TakenHeads
@@ -86,6 +88,7 @@ export class PackedDeviceQueue implements DeviceQueue {
     this.eventIndex = features.eventIndex
     this.size = parts.size
     this.ring = parts.ring
+    this.turns = new Int32Array(parts.ring.buffer, parts.ring.byteOffset, parts.ring.length)
     this.driverEvent = parts.driverEvent
     this.deviceEvent = parts.deviceEvent
     this.heads = new TakenHeads(parts.size)
@@ -247,7 +250,7 @@ export class PackedDeviceQueue implements DeviceQueue {
   /** One used descriptor for a chain, or in order for a batch whose last chain is `head` (2.8.6, 2.8.8). */
   private giveBack(head: number, length: number, slots: number): void {
     const word = this.nextUsed * 4 + 3
-    const rest = (usedTurn(this.usedWrap) | (length > 0 ? WRITE : 0) | head) >>> 0
+    const rest = usedTurn(this.usedWrap) | (length > 0 ? WRITE : 0) | head
     this.ring[word - 1] = le32(length)
     if (this.unshown === 0) {
       this.heldWord = word
@@ -273,9 +276,9 @@ export class PackedDeviceQueue implements DeviceQueue {
     }
   }
 
-  /** Id and flags of a slot, read at once. The load orders what is read of the descriptor behind it. */
+  /** Id and flags of a slot, read at once. The load orders what is read behind it. */
   private lastWord(slot: number): number {
-    return le32(Atomics.load(this.ring, slot * 4 + 3))
+    return le32(Atomics.load(this.turns, slot * 4 + 3)) | 0
   }
 
   /**
@@ -299,7 +302,10 @@ export class PackedDeviceQueue implements DeviceQueue {
       const high = le32(ring[word + 1] as number)
       const length = le32(ring[word + 2] as number)
       if (read !== undefined) note(read, walked - 1, low, high, length, rest)
-      const reason = this.addElement(chain, high, low, length, rest, walked)
+      const reason =
+        (rest & INDIRECT) === 0
+          ? addBuffer(chain, this.memory, high, low, length, (rest & WRITE) !== 0)
+          : this.enterTable(chain, high, low, length, rest, walked)
       if (reason !== undefined) return reason
       if ((rest & NEXT) === 0) {
         this.walked = walked
@@ -322,13 +328,16 @@ export class PackedDeviceQueue implements DeviceQueue {
   private walkList(chain: DescriptorChain, words: Uint32Array): string | undefined {
     for (let word = 0, walked = 1; word < words.length; word += 4, walked++) {
       const [low = 0, high = 0, length = 0, rest = 0] = words.subarray(word, word + 4)
-      const reason = this.addElement(chain, high, low, length, rest, walked)
+      const reason =
+        (rest & INDIRECT) === 0
+          ? addBuffer(chain, this.memory, high, low, length, (rest & WRITE) !== 0)
+          : this.enterTable(chain, high, low, length, rest, walked)
       if (reason !== undefined) return reason
     }
     return undefined
   }
 
-  private addElement(
+  private enterTable(
     chain: DescriptorChain,
     high: number,
     low: number,
@@ -336,7 +345,6 @@ export class PackedDeviceQueue implements DeviceQueue {
     rest: number,
     walked: number,
   ): string | undefined {
-    if ((rest & INDIRECT) === 0) return addBuffer(chain, this.memory, high, low, length, (rest & WRITE) !== 0)
     if (this.indirect === undefined) return 'indirect descriptor, which was not agreed (virtio 1.2, 2.8.19)'
     if (walked > 1 || (rest & NEXT) !== 0) return 'indirect descriptor in a list (virtio 1.2, 2.8.19)'
     return this.indirect.locate(this.memory, high, low, length) ?? this.addTable(chain, this.indirect)

@@ -18,15 +18,15 @@ afterEach(() => {
 /** Spoils each word of the queue's arrays, and of guest memory, as it is read; how often each was read, by its address. */
 function spoil(raw: RawQueue, fields: readonly string[]): Map<number, number> {
   const reads = new Map<number, number>()
-  const plain = new Map<object, Uint16Array | Uint32Array>()
-  const read = (array: Uint16Array | Uint32Array, index: number): number => {
+  const plain = new Map<object, Uint16Array | Uint32Array | Int32Array>()
+  const read = (array: Uint16Array | Uint32Array | Int32Array, index: number): number => {
     const value = array[index] as number
     const address = array.byteOffset + index * array.BYTES_PER_ELEMENT
     reads.set(address, (reads.get(address) ?? 0) + 1)
     array[index] = 0xdead_beef
     return value
   }
-  const proxied = (array: Uint16Array | Uint32Array) => {
+  const proxied = (array: Uint16Array | Uint32Array | Int32Array) => {
     const proxy = new Proxy(array, {
       get: (target, key) => {
         if (typeof key === 'string' && /^\d+$/.test(key)) return read(target, Number(key))
@@ -40,7 +40,8 @@ function spoil(raw: RawQueue, fields: readonly string[]): Map<number, number> {
   }
   for (const field of fields) {
     const array: unknown = Reflect.get(raw.queue, field)
-    if (!(array instanceof Uint16Array || array instanceof Uint32Array)) throw new Error(`no ${field}`)
+    if (!(array instanceof Uint16Array || array instanceof Uint32Array || array instanceof Int32Array))
+      throw new Error(`no ${field}`)
     Reflect.set(raw.queue, field, proxied(array))
   }
   for (const region of raw.memory.regions as GuestRegion[])
@@ -110,7 +111,7 @@ describe('V14 each field is read once', () => {
       ],
       TABLE,
     )
-    const reads = spoil(raw, ['ring', 'driverEvent'])
+    const reads = spoil(raw, ['ring', 'turns', 'driverEvent'])
     expect([raw.fetch(), raw.chain.head]).toEqual([FETCH_CHAIN, 2])
     expect(raw.segments).toEqual([
       [BUFFER, 5],
