@@ -28,8 +28,7 @@ export async function applySnapshot(state: Qcow2State, index: number): Promise<v
     if (size !== state.header.size) await truncateImage(state, size, PLAIN)
     await state.lock.runExclusive(async () => {
       await growL1(state, l1.length)
-      await settleMetadata(state)
-      await barrier(state)
+      await makeReferencesDurable(state)
     })
   } catch (error) {
     await state.lock.runExclusive(() => dropTreeReferences(state, l1, 'never'))
@@ -50,13 +49,18 @@ async function holdSnapshot(state: Qcow2State, index: number): Promise<{ size: n
   await addTreeReferences(state, l1)
   try {
     if (await restoreCopiedFlags(state, l1)) await writeL1(state, snapshot.l1TableOffset, l1, false)
-    await settleMetadata(state)
-    await barrier(state)
+    await makeReferencesDurable(state)
   } catch (error) {
     await dropTreeReferences(state, l1, 'never')
     throw error
   }
   return { size, l1 }
+}
+
+/** Before an L1 table takes over what it names, and before the disk gives up what it shares with it (rule O7). */
+async function makeReferencesDurable(state: Qcow2State): Promise<void> {
+  await settleMetadata(state)
+  await barrier(state)
 }
 
 /** What `l1` names becomes the disk. Its references are counted and durable. */
