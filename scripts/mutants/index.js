@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { mutants as graphMutants } from './mutants.js'
 import { mutants as orderMutants } from './qcow2-order.js'
+import { mutants as vhostMutants } from './vhost-user.js'
 import { mutants as queueMutants } from './virtqueues.js'
 
 /**
@@ -69,6 +70,26 @@ const LISTS = [
         files: ['test/crash/qcow2.test.ts', 'test/crash/qcow2-faults.test.ts'],
         testTimeout: '200000',
         env: { BLOCKGRAPH_CRASH_SHRINK: 'off' },
+      },
+    ],
+  },
+  {
+    name: 'vhost-user',
+    mutants: vhostMutants,
+    suites: [
+      {
+        name: 'records',
+        files: ['test/unit/exports/vhost-user/inflight-records.test.ts'],
+        testTimeout: '20000',
+        env: {},
+      },
+      {
+        name: 'front-ends',
+        files: ['hostile-messages', 'hostile-rings', 'dialogues'].map(
+          (name) => `test/unit/exports/vhost-user/${name}.test.ts`,
+        ),
+        testTimeout: '10000',
+        env: {},
       },
     ],
   },

@@ -16,7 +16,7 @@ import { openDisk } from '../../src/platform/open-disk.js'
 import { VHOST_USER_GET_QUEUE_NUM } from '../../src/protocols/vhost-user/messages.js'
 import { type RandomBelow, seededRandom } from '../../src/testing/crash/seeded-random.js'
 import { FrontEnd } from '../support/vhost-user/front-end.js'
-import { openFiles } from '../support/vhost-user/open-files.js'
+import { mappedMemory, openFiles } from '../support/vhost-user/open-files.js'
 import { leavesNothingOpen, serveDisk } from '../support/vhost-user/served-disk.js'
 import { SharedGuest } from '../support/vhost-user/shared-guest.js'
 import {
@@ -94,7 +94,7 @@ afterAll(async () => {
 
 test(`${RUNS} dialogues`, async () => {
   let ran = 0
-  let before = openFiles()
+  let before = held()
   for (let run = 0; run < RUNS; run++) {
     const seed = SEED * 1_000_003 + run
     const random = seededRandom(seed)
@@ -108,15 +108,20 @@ test(`${RUNS} dialogues`, async () => {
     }
     if (run % BLOCK !== BLOCK - 1) continue
     await new Promise((resolve) => setTimeout(resolve, 2))
-    const after = openFiles()
+    const after = held()
     // The first block warms up whatever is made once.
-    if (run >= BLOCK) expect(after, `open files, dialogues up to seed ${seed}`).toEqual(before)
+    if (run >= BLOCK) expect(after, `open files and mapped memory, dialogues up to seed ${seed}`).toEqual(before)
     before = after
   }
   // Dialogues that never get as far as a ring would find nothing behind the door.
   expect(ran / RUNS).toBeGreaterThan(0.3)
   await leavesNothingOpen(goodGuest)
 }, 600_000)
+
+/** What this process has open and mapped. */
+function held(): string[] {
+  return [...openFiles(), ...mappedMemory()]
+}
 
 /** Has the dialogue; whether a ring ran. */
 async function hold(said: readonly PlannedMessage[]): Promise<boolean> {

@@ -1,6 +1,6 @@
 // What a process has open: for tests that nothing is left behind.
 
-import { readdirSync, readlinkSync } from 'node:fs'
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 
 /** What each open descriptor of this process leads to, in order. */
 export function openFiles(): string[] {
@@ -13,5 +13,13 @@ export function openFiles(): string[] {
         return []
       }
     })
+    .sort()
+}
+
+/** Memory of others that this process has mapped, in order. */
+export function mappedMemory(): string[] {
+  return readFileSync('/proc/self/maps', 'utf8')
+    .split('\n')
+    .flatMap((line) => /\/memfd:\S+/.exec(line)?.[0] ?? [])
     .sort()
 }

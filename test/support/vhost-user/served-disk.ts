@@ -11,7 +11,7 @@ import {
   type VhostUserBlkOptions,
   type VhostUserBlkServer,
 } from '../../../src/platform/serve-vhost-user.js'
-import { openFiles } from './open-files.js'
+import { mappedMemory, openFiles } from './open-files.js'
 
 /** What is served. */
 export interface ServedDisk {
@@ -50,17 +50,17 @@ export async function serveDisk(options: Partial<VhostUserBlkOptions> = {}, onFi
   }
 }
 
-/** Runs `act` and compares what this process has open before and after. */
+/** Runs `act` and compares what this process has open, and mapped, before and after. */
 export async function leavesNothingOpen(act: () => Promise<void>): Promise<void> {
   // Whatever is made once for a process is there before.
   await loadHostIpc()
   const warm = await serveDisk()
   await warm.close()
-  const before = openFiles()
+  const before = [...openFiles(), ...mappedMemory()]
   await act()
   // Handles of the event loop are closed on its next turn.
   await new Promise((resolve) => setTimeout(resolve, 5))
-  const after = openFiles()
+  const after = [...openFiles(), ...mappedMemory()]
   if (after.join('\n') !== before.join('\n')) {
     const extra = after.filter((each) => !before.includes(each))
     throw new Error(`left open: ${after.length - before.length} more than ${before.length}: ${extra.join(', ')}`)

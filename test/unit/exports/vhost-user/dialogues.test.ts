@@ -6,7 +6,7 @@ import { loadHostIpc } from '../../../../src/platform/native/host-ipc.js'
 import { encodeConfig } from '../../../../src/protocols/vhost-user/config.js'
 import * as m from '../../../../src/protocols/vhost-user/messages.js'
 import { encodeVringDescriptor } from '../../../../src/protocols/vhost-user/payloads.js'
-import { state } from '../../../support/vhost-user/hostile.js'
+import { state, untilTrue } from '../../../support/vhost-user/hostile.js'
 import { leavesNothingOpen, type ServedDisk, serveDisk } from '../../../support/vhost-user/served-disk.js'
 import { SharedGuest, type SharedGuestOptions } from '../../../support/vhost-user/shared-guest.js'
 
@@ -104,6 +104,16 @@ describe('stops and resets', () => {
       { packed, slots: false },
     ),
   )
+
+  test('a ring that goes on calls its driver, who may not have been told of the last buffers', () =>
+    started(async (guest) => {
+      await works(guest)
+      const base = await guest.stopRings()
+      const before = guest.calls
+      await guest.startRing(0, base)
+      expect(await guest.front.tell(m.VHOST_USER_SET_VRING_ENABLE, { payload: state(0, 1) })).toBe(true)
+      await untilTrue(() => guest.calls > before)
+    }))
 
   test('a device that is reset begins anew', () =>
     started(

@@ -111,6 +111,15 @@ describe('U02: memory that cannot be', () => {
       { memorySlots: 2 },
     ))
 
+  test('a table of which one region is bad is refused whole', () =>
+    hostile(async (front) => {
+      const memory = front.own(ipc.createMemory('x', 0x10000))
+      const payload = encodeMemoryTable([region(), region({ guestAddress: 0x100000n, size: 0x20000n })])
+      for (let i = 0; i < 3; i++) {
+        expect(await front.tell(m.VHOST_USER_SET_MEM_TABLE, { payload, fds: [memory, memory] })).toBe(false)
+      }
+    }))
+
   test('what is no memory', () =>
     hostile(async (front) => {
       const folder = mkdtempSync(join(tmpdir(), 'vhost-'))

@@ -157,6 +157,9 @@ describe('U08: a front-end that goes away', () => {
         // Some have reached the device, and none has been seen to end.
         await untilTrue(() => guest.recorded() > 0)
         guest.disconnect()
+        await untilTrue(() => !served.server.connected)
+        // What was begun has been answered in the ring.
+        expect(guest.recorded()).toBe(0)
         await guest.reconnect(served.socket, 0)
         for (const job of jobs) await job
         const got = new Uint8Array(512)
