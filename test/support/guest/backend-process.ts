@@ -93,6 +93,10 @@ export class BackendProcess {
     const [program = '', ...args] = this.#kind.command(this.#request)
     const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] })
     this.#child = child
+    // A test run that ends early takes its back-ends with it.
+    const onExit = () => child.kill('SIGKILL')
+    process.once('exit', onExit)
+    child.once('close', () => process.off('exit', onExit))
     let failure: string | undefined
     child.once('error', (error) => {
       failure = error.message

@@ -36,8 +36,12 @@ export class Guest {
     }
     // A guest that has gone tells by its end, not by a broken pipe.
     child.stdin?.on('error', () => {})
+    // A test run that ends early takes its guests with it.
+    const onExit = () => this.killNow()
+    process.once('exit', onExit)
     this.#ended = new Promise((resolve) => {
       const end = () => {
+        process.off('exit', onExit)
         this.#running = false
         this.#wake()
         resolve()

@@ -2,7 +2,7 @@
 // depends on, the ones to be loaded first last.
 
 import { spawnSync } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 
 /** A module as the kernel takes it, uncompressed. */
@@ -43,6 +43,6 @@ function loadModule(path: string): KernelModule {
   if (unpacker === undefined) return { name, data: readFileSync(path) }
   const result = spawnSync(unpacker, ['-dc', path], { maxBuffer: 2 ** 26 })
   if (result.error !== undefined) throw result.error
-  if (result.status !== 0 || !existsSync(path)) throw new Error(`${unpacker} -dc ${path}: ${result.stderr}`)
+  if (result.status !== 0) throw new Error(`${unpacker} -dc ${path}: ${result.stderr}`)
   return { name, data: result.stdout }
 }
