@@ -112,20 +112,24 @@ describe('crash states', () => {
     expect([256, 511, 512, 1023, 1024, 1279].map((offset) => byteAt(image, offset))).toEqual([1, 1, 0, 0, 1, 1])
   })
 
-  it('apply a swapped change after its successor', () => {
-    const disk = new Disk()
-    disk.write('a', 0, fill(512, 1))
-    disk.write('a', 0, fill(512, 2))
-    const state = (swapped?: number) =>
-      byteAt(
-        crashState(end(disk), {
+  it('apply a swapped change after its successor, unless that replaced it when it was done', () => {
+    const swapped = (together: boolean) => {
+      const disk = new Disk()
+      const first = disk.begin('a', 0, fill(512, 1))
+      if (!together) disk.recording.end(first, false)
+      disk.write('a', 0, fill(512, 2))
+      if (together) disk.recording.end(first, false)
+      return [undefined, 0].map((index) => {
+        const choice = {
           kept: [true, true],
-          lengths: 'kept',
-          ...(swapped === undefined ? {} : { swapped }),
-        }).get('a'),
-        0,
-      )
-    expect([state(), state(0)]).toEqual([2, 1])
+          lengths: 'kept' as const,
+          ...(index === undefined ? {} : { swapped: index }),
+        }
+        return byteAt(crashState(end(disk), choice).get('a'), 0)
+      })
+    }
+    expect(swapped(true)).toEqual([2, 1])
+    expect(swapped(false)).toEqual([2, 2])
   })
 
   it('have the length the changes lead to, or the last certain one', () => {
