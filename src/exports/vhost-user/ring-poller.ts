@@ -1,6 +1,7 @@
 // Looks at the rings without being kicked while requests flow, and asks for kicks when they do not: a look costs a
 // microsecond, a kick and the wake-up that follows ten times as much. How long to look in vain adapts itself: longer where
-// a kick came soon after the looking had ended, shorter where none did. Idle, nothing runs.
+// a kick came soon after the looking had ended, shorter where none did. Where looking finds nothing again and again although
+// kicks come, it may be what keeps the driver from its processor: then kicks alone do for a while. Idle, nothing runs.
 
 import type { Clock, Timer } from '../../common/clock.js'
 import type { BackendDevice } from './backend-device.js'
@@ -15,6 +16,10 @@ const SHORTEST_MS = 0.01
  * requests out may need the processor.
  */
 const BUSY_MS = 0.05
+/** So many looks in vain more than finds, and the driver is left to kick; for so many kicks, doubled each time up to a limit. */
+const MOST_MISSES = 8
+const FIRST_REST = 64
+const LONGEST_REST = 1024
 /** How often rings without a kick are looked at while idle. */
 const UNKICKED_MS = 1
 /** How often what has to hold while rings run is checked. */
@@ -41,6 +46,10 @@ export class RingPoller {
   private scheduled = false
   private window = FIRST_MS
   private lastFind = 0
+  /** Windows that ended in vain, less finds by looking; kicks to come before looking is tried again, and for the next time. */
+  private misses = 0
+  private rest = 0
+  private nextRest = FIRST_REST
   private lastCheck = Number.NEGATIVE_INFINITY
   private timer: Timer | undefined
   private readonly onTurn = (): void => this.turn()
@@ -81,11 +90,14 @@ export class RingPoller {
     this.scheduled = false
     if (!this.running) return
     const now = this.clock.now()
-    if (this.look(now) || now - this.lastFind < this.patience || this.device.armNotifications()) {
+    const found = this.look(now)
+    if (found && this.misses > 0) this.misses--
+    if (found || now - this.lastFind < this.patience || this.device.armNotifications()) {
       this.schedule()
       return
     }
     this.counts.sleeps++
+    if (this.window > 0 && this.device.requestsInFlight === 0) this.missed()
     if (this.host.hasUnkicked) this.timer ??= this.clock.after(UNKICKED_MS, this.onTimer, true)
   }
 
@@ -117,9 +129,19 @@ export class RingPoller {
     this.clock.nextTurn(this.onTurn)
   }
 
+  private missed(): void {
+    this.misses++
+    if (this.misses <= MOST_MISSES) return
+    this.misses = 0
+    this.window = 0
+    this.rest = this.nextRest
+    this.nextRest = Math.min(2 * this.nextRest, LONGEST_REST)
+  }
+
   /** `gap`: from the last find to the kick that ended the sleep. */
   private adapt(gap: number): void {
-    if (gap <= LONGEST_MS) this.window = Math.min(LONGEST_MS, Math.max(this.window * 2, FIRST_MS))
+    if (this.rest > 0) this.rest--
+    else if (gap <= LONGEST_MS) this.window = Math.min(LONGEST_MS, Math.max(this.window * 2, FIRST_MS))
     else this.window = this.window / 2 < SHORTEST_MS ? 0 : this.window / 2
   }
 }

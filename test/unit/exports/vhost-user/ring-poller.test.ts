@@ -154,6 +154,24 @@ describe('a poller', () => {
     expect(world.settle()).toBeLessThan(0.02)
   })
 
+  test('leaves it to the driver to kick where looking is in vain again and again', () => {
+    const world = new World()
+    const looked: number[] = []
+    for (let i = 0; i < 70; i++) {
+      // Each kick comes right after the looking has ended, as of a driver that waits for this processor.
+      world.kick()
+      looked.push(world.settle())
+    }
+    expect(Math.max(...looked.slice(0, 9))).toBeGreaterThan(0.05)
+    expect(Math.max(...looked.slice(12))).toBeLessThan(0.02)
+    // It is tried again later.
+    for (let i = 0; i < 10; i++) {
+      world.kick()
+      looked.push(world.settle())
+    }
+    expect(Math.max(...looked.slice(70))).toBeGreaterThan(0.04)
+  })
+
   test('a driver that was told of something is expected to answer', () => {
     const world = new World()
     world.kick()
