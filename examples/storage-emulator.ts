@@ -141,14 +141,16 @@ class ToyFileSystem {
     return this
   }
 
-  /** Files are replaced by writing them somewhere new: the old sectors stay as they were. */
+  /** A file stays where it is as long as it fits there; a longer one is written behind all others. */
   async write(name: string, text: string): Promise<void> {
     const bytes = new TextEncoder().encode(text)
     const sectors = new Uint8Array(Math.ceil(bytes.byteLength / SECTOR) * SECTOR)
     sectors.set(bytes)
-    await this.#guest.transfer(COMMAND.write, this.#next, sectors)
-    this.#files[name] = [this.#next, bytes.byteLength]
-    this.#next += sectors.byteLength / SECTOR
+    const [place, bytesBefore] = this.#files[name] ?? [this.#next, 0]
+    const lba = Math.ceil(bytesBefore / SECTOR) * SECTOR < sectors.byteLength ? this.#next : place
+    await this.#guest.transfer(COMMAND.write, lba, sectors)
+    if (lba === this.#next) this.#next += sectors.byteLength / SECTOR
+    this.#files[name] = [lba, bytes.byteLength]
     await this.#sync()
   }
 
