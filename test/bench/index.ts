@@ -70,12 +70,14 @@ console.log('every sample: build/bench/results.json')
 process.exitCode = missed > 0 ? 1 : 0
 
 async function allCases(): Promise<{ groups: { group: string; run(): Promise<Result[]> }[]; close(): Promise<void> }> {
-  const file = makeTestFile(folder, FILE_MIB)
+  const file = makeTestFile(folder, 'bench.img', FILE_MIB)
+  // What is written to is a file of its own: others are read, and images get their content.
+  const writtenFile = makeTestFile(folder, 'written.img', FILE_MIB)
   const peerMissing = peer === undefined ? 'qemu-img is not installed (Debian: qemu-utils)' : undefined
   const ioUringMissing = peer === undefined ? undefined : await peerLacksIoUring(file)
   const nativeMissing = await lacksNative()
   const scale = values.quick ? 0.5 : 1
-  const cached = { file, count: 300_000 * scale, peerMissing, ioUringMissing, nativeMissing }
+  const cached = { file, writtenFile, count: 300_000 * scale, peerMissing, ioUringMissing, nativeMissing }
   const format = { folder, source: file, count: 200_000 * scale, peerMissing, ioUringMissing, nativeMissing }
   const guest = vhostUserCases({ image: file, folder, seconds: 2 * scale, ioUringMissing, nativeMissing })
   const paired = [

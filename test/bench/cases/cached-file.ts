@@ -8,6 +8,8 @@ import { syncTestFile } from '../support/test-file.js'
 export interface CachedFileSettings {
   /** The file; cached. */
   file: string
+  /** The same for writes: what it holds does not last. */
+  writtenFile: string
   /** Requests of one run at queue depth 32. */
   count: number
   peerMissing: string | undefined
@@ -90,11 +92,12 @@ function readsAt1(settings: CachedFileSettings): PairedCase {
 }
 
 function writesAt32(settings: CachedFileSettings): PairedCase {
-  const request = requestOf(settings, { depth: 32, write: true, count: Math.ceil(settings.count / 2) })
+  const written = { ...settings, file: settings.writtenFile }
+  const request = requestOf(written, { depth: 32, write: true, count: Math.ceil(settings.count / 2) })
   const synced = (contestant: Contestant): Contestant => ({
     ...contestant,
     run: () => {
-      syncTestFile(settings.file)
+      syncTestFile(written.file)
       return contestant.run()
     },
   })

@@ -5,10 +5,10 @@ import { join } from 'node:path'
 
 const CHUNK = 2 ** 20
 
-/** A file of `megabytes` MiB in `folder`, which is made. */
-export function makeTestFile(folder: string, megabytes: number): string {
+/** The file `name` of `megabytes` MiB in `folder`, which is made. */
+export function makeTestFile(folder: string, name: string, megabytes: number): string {
   mkdirSync(folder, { recursive: true })
-  const path = join(folder, 'bench.img')
+  const path = join(folder, name)
   const fd = openSync(path, 'w+')
   const chunk = new Uint8Array(CHUNK)
   for (let i = 0; i < CHUNK; i++) chunk[i] = (i * 31 + (i >>> 8)) & 0xff

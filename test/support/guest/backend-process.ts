@@ -21,6 +21,8 @@ export interface BackendRequest {
 /** How somebody's back-end is started. */
 export interface BackendKind {
   name: string
+  /** Variables of its environment, besides those of this process. */
+  env?: Readonly<Record<string, string>>
   command(request: BackendRequest): string[]
 }
 
@@ -91,7 +93,10 @@ export class BackendProcess {
   /** Starts it again; it must not be running. */
   async restart(): Promise<void> {
     const [program = '', ...args] = this.#kind.command(this.#request)
-    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(program, args, {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...this.#kind.env },
+    })
     this.#child = child
     // A test run that ends early takes its back-ends with it.
     const onExit = () => child.kill('SIGKILL')
