@@ -1,8 +1,7 @@
 // Descriptions of memory that comes as a descriptor beside the message (vhost-user.rst): the record of requests in flight,
 // the log of written pages, the notifier of a ring.
 
-import { BlockError } from '../../common/error.js'
-import { payloadView } from './payloads.js'
+import { decodeVringDescriptor, encodeVringDescriptor, payloadView, type VringDescriptor } from './payloads.js'
 
 /** Bytes of the payloads. The C structure of the first one has four bytes of padding at its end, which may be missing. */
 export const INFLIGHT_BYTES = 20
@@ -62,9 +61,7 @@ export function encodeLog(log: LogDescription): Uint8Array {
 }
 
 /** A page through which a ring is kicked without a message. */
-export interface VringArea {
-  index: number
-  hasDescriptor: boolean
+export interface VringArea extends VringDescriptor {
   size: bigint
   offset: bigint
 }
@@ -72,21 +69,14 @@ export interface VringArea {
 /** Throws EPROTO for index bits that mean nothing. */
 export function decodeVringArea(payload: Uint8Array): VringArea {
   const view = payloadView(payload, VRING_AREA_BYTES)
-  const value = view.getBigUint64(0, true)
-  if (value > 0x1ffn) throw new BlockError('EPROTO', `a ring index of 0x${value.toString(16)}`)
-  return {
-    index: Number(value & 0xffn),
-    hasDescriptor: (value & 0x100n) === 0n,
-    size: view.getBigUint64(8, true),
-    offset: view.getBigUint64(16, true),
-  }
+  return { ...decodeVringDescriptor(payload), size: view.getBigUint64(8, true), offset: view.getBigUint64(16, true) }
 }
 
 /** The same as a payload. */
 export function encodeVringArea(area: VringArea): Uint8Array {
   const payload = new Uint8Array(VRING_AREA_BYTES)
+  payload.set(encodeVringDescriptor(area))
   const view = new DataView(payload.buffer)
-  view.setBigUint64(0, BigInt(area.index | (area.hasDescriptor ? 0 : 0x100)), true)
   view.setBigUint64(8, area.size, true)
   view.setBigUint64(16, area.offset, true)
   return payload
