@@ -126,7 +126,7 @@ export async function openImage(context: OpenContext, options: Qcow2OptionValues
     bitmaps: [],
     freed: new FreedClusters(),
     decompressed: new DecompressedClusters(),
-    windows: [],
+    spareWindow: undefined,
     metadata: new MetadataMap(layout.clusterSize),
     compressor: compressorOf(context, header),
     cipher: encryption?.cipher,

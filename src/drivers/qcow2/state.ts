@@ -47,8 +47,8 @@ export interface Qcow2State {
   refcountTable: Table64
   l2Cache: MetadataCache
   refcountCache: MetadataCache
-  /** Windows on L2 tables that no scan uses at present. */
-  readonly windows: TableWindow[]
+  /** A window on L2 tables that no scan uses at present; one is kept, however many scans there were. */
+  spareWindow: TableWindow | undefined
   /** The next cleaning of the caches. */
   cleaning: Timer | undefined
 

@@ -61,7 +61,7 @@ async function findStatus(state: Qcow2State, offset: GuestOffset, bytes: number,
     if (next.kind !== run.kind || !follows || run.kind === COMPRESSED || run.kind === INVALID) break
     run.bytes += next.bytes
   }
-  if (beside !== undefined) state.windows.push(beside)
+  if (beside !== undefined) state.spareWindow = beside
   return extentOf(state, offset, run)
 }
 
@@ -89,7 +89,9 @@ async function showTable(
 }
 
 function takeWindow(state: Qcow2State): TableWindow {
-  return state.windows.pop() ?? new TableWindow()
+  const window = state.spareWindow ?? new TableWindow()
+  state.spareWindow = undefined
+  return window
 }
 
 function extentOf(state: Qcow2State, offset: GuestOffset, run: GuestRun): StatusExtent {
