@@ -10,6 +10,7 @@ import type { Guest } from '../../support/guest/guest.js'
 import { writeInitramfs } from '../../support/guest/initramfs.js'
 import { findUserModeLinux } from '../../support/guest/kernels.js'
 import { bootUml } from '../../support/guest/uml-guest.js'
+import { umlStateMissing } from '../../support/guest/uml-processor-state.js'
 
 /** What fio does for one sample. */
 export interface GuestLoad {
@@ -31,7 +32,7 @@ export function benchGuestMissing(): string | undefined {
   ] as const) {
     if (findProgram(name) === undefined) return `${name} is not installed (Debian: ${where})`
   }
-  return undefined
+  return umlStateMissing()
 }
 
 /** A booted guest, its back-ends and their images. */

@@ -11,6 +11,7 @@ import { writeInitramfs } from './initramfs.js'
 import { findStockKernel, findUserModeLinux, type GuestKernel } from './kernels.js'
 import { bootQemu, type QemuDisk } from './qemu-guest.js'
 import { bootUml } from './uml-guest.js'
+import { umlStateMissing } from './uml-processor-state.js'
 
 /** An image to be served. */
 export interface ServedImage {
@@ -106,6 +107,8 @@ export function needQemu(): { kernel: GuestKernel } {
 export function needUml(): { kernel: GuestKernel } {
   needPrograms()
   peer('linux.uml')
+  const lacking = umlStateMissing()
+  if (lacking !== undefined) missing(lacking)
   return { kernel: findUserModeLinux() ?? missing('user-mode Linux has no modules (Debian package user-mode-linux)') }
 }
 

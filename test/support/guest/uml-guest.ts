@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Guest } from './guest.js'
 import type { GuestKernel } from './kernels.js'
+import { umlStateEnvironment } from './uml-processor-state.js'
 
 /** The machine. */
 export interface UmlMachine {
@@ -31,7 +32,11 @@ export async function bootUml(machine: UmlMachine): Promise<Guest> {
     ...sockets.map((socket) => `virtio_uml.device=${socket}:${VIRTIO_ID_BLOCK}`),
   ]
   // Its memory is a file that it maps as code too, which a /tmp without exec forbids; it takes the first folder that fits.
-  const child = spawn(kernel.path, args, { detached: true, stdio: ['pipe', 'pipe', 'pipe'] })
+  const child = spawn(kernel.path, args, {
+    detached: true,
+    stdio: ['pipe', 'pipe', 'pipe'],
+    env: { ...process.env, ...umlStateEnvironment(folder) },
+  })
   child.once('close', () => rmSync(folder, { recursive: true, force: true }))
   return Guest.boot(child)
 }
