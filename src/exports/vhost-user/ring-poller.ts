@@ -11,11 +11,8 @@ const LONGEST_MS = 0.2
 const FIRST_MS = 0.05
 /** A window shorter than this is none. */
 const SHORTEST_MS = 0.01
-/**
- * The longest while requests are under way: about what a kick and the wake-up behind it cost, since whoever carries the
- * requests out may need the processor.
- */
-const BUSY_MS = 0.05
+/** The longest while requests are under way: whoever carries them out, or the driver, may need the processor. */
+const BUSY_MS = 0.01
 /** So many looks in vain more than finds, and the driver is left to kick; for so many kicks, doubled each time up to a limit. */
 const MOST_MISSES = 8
 const FIRST_REST = 64
