@@ -350,7 +350,10 @@ export class PackedDeviceQueue implements DeviceQueue {
     return this.indirect.locate(this.memory, high, low, length) ?? this.addTable(chain, this.indirect)
   }
 
-  /** All descriptors of a table, in order. Of their flags only WRITE means something; the id is ignored (2.8.7). */
+  /**
+   * All descriptors of a table, in order. WRITE is the only valid flag in it; the others, INDIRECT among them, and the id are
+   * reserved and ignored by the device (virtio 1.2, 2.8.7), although a driver must not set them (2.8.19).
+   */
   private addTable(chain: DescriptorChain, table: IndirectTable): string | undefined {
     const { words, at, entries } = table
     for (let word = at, end = at + entries * 4; word < end; word += 4) {
@@ -358,7 +361,6 @@ export class PackedDeviceQueue implements DeviceQueue {
       const high = le32(words[word + 1] as number)
       const length = le32(words[word + 2] as number)
       const rest = le32(words[word + 3] as number)
-      if ((rest & INDIRECT) !== 0) return 'indirect descriptor in an indirect table (virtio 1.2, 2.8.19)'
       const reason = addBuffer(chain, this.memory, high, low, length, (rest & WRITE) !== 0)
       if (reason !== undefined) return reason
     }
