@@ -7,7 +7,9 @@ import { fileURLToPath } from 'node:url'
 /** The program. */
 export const LAUNCHER = fileURLToPath(new URL('../../../bin/blockgraph.js', import.meta.url))
 
-/** The process. */
+const running = new Set<BackendChild>()
+
+/** The process. It ends with the run of tests that started it. */
 export class BackendChild {
   /** What it said on standard output and standard error. */
   said = ''
@@ -15,6 +17,13 @@ export class BackendChild {
 
   private constructor(child: ChildProcess) {
     this.child = child
+    const kill = () => child.kill('SIGKILL')
+    running.add(this)
+    process.once('exit', kill)
+    child.once('close', () => {
+      running.delete(this)
+      process.off('exit', kill)
+    })
     child.stdout?.on('data', (text) => {
       this.said += String(text)
     })
@@ -31,6 +40,11 @@ export class BackendChild {
       await Promise.race([once(backend.child.stdout as NodeJS.ReadableStream, 'data'), once(backend.child, 'close')])
     }
     return backend
+  }
+
+  /** Ends those that a test has left behind, as one does that fails half way. */
+  static async endAll(): Promise<void> {
+    for (const backend of [...running]) await backend.end('SIGKILL')
   }
 
   get pid(): number {

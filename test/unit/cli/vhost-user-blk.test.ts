@@ -23,7 +23,10 @@ beforeEach(() => {
   truncateSync(image, 1 << 20)
 })
 
-afterEach(() => rmSync(folder, { recursive: true, force: true }))
+afterEach(async () => {
+  await BackendChild.endAll()
+  rmSync(folder, { recursive: true, force: true })
+})
 
 /** Runs the tool to its end. */
 async function run(...args: string[]): Promise<{ code: number; out: string; err: string }> {

@@ -28,7 +28,10 @@ beforeEach(() => {
   truncateSync(image, BLOCK * BLOCKS)
 })
 
-afterEach(() => rmSync(folder, { recursive: true, force: true }))
+afterEach(async () => {
+  await BackendChild.endAll()
+  rmSync(folder, { recursive: true, force: true })
+})
 
 describe('a back-end that is killed', () => {
   test.each([
