@@ -120,6 +120,7 @@ export async function openImage(context: OpenContext, options: Qcow2OptionValues
     owedDecrements: new Map(),
     allocations: new AllocationsInFlight(),
     lock: new Mutex(),
+    headerLock: new Mutex(),
     snapshots: [],
     loadedSnapshot: false,
     snapshotTableBytes: 0,

@@ -62,6 +62,8 @@ export interface Qcow2State {
   readonly allocations: AllocationsInFlight
   /** Held by whoever changes metadata, as long as it may wait in between. */
   readonly lock: Mutex
+  /** Held for one change of the header; taken last. The corrupt bit is written without `lock`. */
+  readonly headerLock: Mutex
 
   snapshots: readonly Snapshot[]
   /** The L1 table in memory is that of a snapshot: the image must not be written to. */
@@ -88,7 +90,7 @@ export interface Qcow2State {
   writable: boolean
   /** The image was found corrupt: nothing is written any more. */
   corrupt: boolean
-  /** The write of the corrupt bit, once begun. */
+  /** The write of the corrupt bit, once it is on its way. */
   corruptBitWrite: Promise<void> | undefined
 }
 

@@ -9,12 +9,13 @@ import { read } from '../../../io/read.js'
 import { ENTRY_BYTES } from '../format/layout.js'
 import type { SnapshotEntry } from '../format/snapshot-table.js'
 import { Table64 } from '../format/table.js'
+import type { HeaderOwner } from '../metadata/header-update.js'
 import type { Qcow2State } from '../state.js'
 import type { FindingCounts, Findings } from './findings.js'
 import { ReferenceCounts } from './reference-counts.js'
 
 /** The parts of an open image that a check looks at. */
-export type CheckedImage = Pick<Qcow2State, 'file' | 'dataFile' | 'layout' | 'header' | 'extensions' | 'corrupt'>
+export type CheckedImage = Pick<Qcow2State, 'layout' | 'extensions'> & HeaderOwner
 
 /** One pass over an image. */
 export interface CheckRun {

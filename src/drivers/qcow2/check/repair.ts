@@ -4,6 +4,7 @@
 import { BDRV_FIX_ERRORS, BDRV_FIX_LEAKS, type BdrvCheckResult } from '../../../common/block-info.js'
 import { BlockError } from '../../../common/error.js'
 import { barrier } from '../metadata/barrier.js'
+import { settleCorruptBit } from '../metadata/corruption.js'
 import { settleMetadata } from '../metadata/flush.js'
 import { isDirty } from '../metadata/header-update.js'
 import { reloadTables } from '../metadata/reload-tables.js'
@@ -19,6 +20,7 @@ import type { CheckedSnapshots } from './snapshot-entries.js'
 export function checkImage(state: Qcow2State, fix: number, report: (line: string) => void): Promise<BdrvCheckResult> {
   if (fix !== 0 && state.node.readOnly) throw imageError(state, 'EPERM', 'a read-only image is not repaired')
   return state.lock.runExclusive(async () => {
+    await settleCorruptBit(state)
     // Of an image found corrupt nothing is written but what a repair writes.
     if (!state.corrupt) await settleMetadata(state)
     if (fix === 0) return (await checkFile(state, 0, report)).result

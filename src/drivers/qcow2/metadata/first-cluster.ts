@@ -84,7 +84,7 @@ export async function tryHeader(
   try {
     await act()
   } catch (error) {
-    if (!state.corrupt) await attempt(state, undo)
+    await attempt(state, undo)
     throw error
   }
 }

@@ -6,7 +6,7 @@ import { passDiscards } from '../refcounts/freed-clusters.js'
 import { applyOwedDecrements } from '../refcounts/refcounts.js'
 import type { Qcow2State } from '../state.js'
 import { barrier } from './barrier.js'
-import { refuseCorrupt } from './corruption.js'
+import { refuseCorrupt, settleCorruptBit } from './corruption.js'
 import { clearDirtyBit } from './header-update.js'
 import { postponesRefcounts } from './writing.js'
 
@@ -61,9 +61,7 @@ async function settleFreed(state: Qcow2State): Promise<void> {
 /** Leaves the image as one that nobody uses: all metadata durable, the dirty bit gone. */
 export async function settleImage(state: Qcow2State): Promise<void> {
   await state.lock.runExclusive(async () => {
-    await state.corruptBitWrite?.catch(() => {
-      // Reported where it failed; what follows must not write to the image either.
-    })
+    await settleCorruptBit(state)
     if (state.corrupt || !state.writable) return
     await settleMetadata(state)
     await barrier(state)

@@ -1,5 +1,6 @@
 // Changing the header: fields, extensions and the backing file name change as one, in the first cluster. What changes in
-// memory changes when the disk has it.
+// memory changes when the disk has it. Changes take turns, each made of the header that the one before has left: none undoes
+// another.
 
 import { KiB } from '../../../common/units.js'
 import { read } from '../../../io/read.js'
@@ -9,6 +10,7 @@ import { encodedHeaderLength, encodeHeader, INCOMPATIBLE_DIRTY, type Qcow2Header
 import { host } from '../format/layout.js'
 import { imageError, type Qcow2State } from '../state.js'
 import { barrier } from './barrier.js'
+import { refuseCorrupt } from './corruption.js'
 import { replaceFirstCluster, tryHeader } from './first-cluster.js'
 import { refuseOverlap } from './overlap.js'
 
@@ -51,13 +53,19 @@ export function encodeFirstCluster(
 
 /**
  * Changes the header by `fields` and `change`, and waits until that is durable. ENOSPC where the first cluster does not hold
- * it. A crash meanwhile leaves the old header or the new one.
+ * it, EIO where the image was found corrupt before it was this change's turn. A crash meanwhile leaves the old header or the
+ * new one.
  */
 export async function writeHeader(
   state: Qcow2State,
   fields: Partial<Qcow2Header> = {},
   change: HeaderChange = {},
 ): Promise<void> {
+  await state.headerLock.runExclusive(() => replaceHeader(state, fields, change))
+}
+
+async function replaceHeader(state: Qcow2State, fields: Partial<Qcow2Header>, change: HeaderChange): Promise<void> {
+  refuseCorrupt(state)
   const header: Qcow2Header = { ...state.header, ...fields }
   const extensions: HeaderExtensions = { ...state.extensions, ...change.extensions }
   const backingName = change.backingName === undefined ? state.backingName : (change.backingName ?? undefined)
@@ -89,22 +97,33 @@ const FIELD_GROUPS = {
   features: [72, 96],
 } as const
 
-/** Writes a group of fields alone, in one piece of a sector, and waits until it is durable. */
+/** Writes a group of fields alone, in one piece of a sector, and waits until it is durable. EIO as {@link writeHeader}. */
 export async function writeHeaderFields(
   state: Qcow2State,
   group: keyof typeof FIELD_GROUPS,
   fields: Partial<Qcow2Header>,
 ): Promise<void> {
   const [from, to] = FIELD_GROUPS[group]
-  refuseOverlap(state, host(from), to - from, ['main-header'])
-  await repairHeaderFields(state, group, fields)
+  await state.headerLock.runExclusive(async () => {
+    refuseCorrupt(state)
+    refuseOverlap(state, host(from), to - from, ['main-header'])
+    await putFields(state, group, fields)
+  })
 }
 
 /** What a change of header fields needs to know. */
-export type HeaderOwner = Pick<Qcow2State, 'file' | 'dataFile' | 'header' | 'corrupt'>
+export type HeaderOwner = Pick<Qcow2State, 'file' | 'dataFile' | 'header' | 'headerLock' | 'corrupt'>
 
 /** The same for a repair, of an image in which anything may stand anywhere. */
 export async function repairHeaderFields(
+  image: HeaderOwner,
+  group: keyof typeof FIELD_GROUPS,
+  fields: Partial<Qcow2Header>,
+): Promise<void> {
+  await image.headerLock.runExclusive(() => putFields(image, group, fields))
+}
+
+async function putFields(
   image: HeaderOwner,
   group: keyof typeof FIELD_GROUPS,
   fields: Partial<Qcow2Header>,

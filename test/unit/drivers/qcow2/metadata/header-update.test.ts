@@ -1,10 +1,13 @@
 // Changes of the header: what is unknown in it is kept, and what could not be written has not happened.
 
 import { describe, expect, test } from 'vitest'
-import { writeHeader, writeHeaderFields } from '../../../../../src/drivers/qcow2/metadata/header-update.js'
+import { BDRV_FIX_ERRORS } from '../../../../../src/common/block-info.js'
+import { markCorrupt } from '../../../../../src/drivers/qcow2/metadata/corruption.js'
+import { setDirtyBit, writeHeader, writeHeaderFields } from '../../../../../src/drivers/qcow2/metadata/header-update.js'
+import { checkImage } from '../../../../../src/global-state/check-image.js'
 import { codeOf } from '../../../../support/code-of.js'
 import { asciiOf, bytesOf, hexOf } from '../../../../support/hex.js'
-import { closeSound, openQcow2 } from '../../../../support/open-qcow2.js'
+import { closeSound, type OpenQcow2, openQcow2 } from '../../../../support/open-qcow2.js'
 import type { ImageBytes } from '../../../../support/qcow2-bytes.js'
 import { handMadeImage } from '../../../../support/qcow2-image.js'
 
@@ -90,5 +93,98 @@ describe('fields that are written alone', () => {
       ['flush', 0, 0],
     ])
     await disk.close()
+  })
+})
+
+const DIRTY = 1n
+const CORRUPT = 2n
+
+/** An image that is being written to, and in which everything from offset 0 to 512 waits that is written there. */
+async function heldHeader() {
+  const disk = await openQcow2(handMadeImage({ clusterBits: 12 }))
+  await disk.write(0, 1, 9)
+  await disk.flush()
+  const held = disk.faults.add({ on: 'write', range: { offset: 0, bytes: 512 }, stick: true })
+  return { disk, held }
+}
+
+/** Bits as the disk has them, and as memory has them. */
+function featuresOf(disk: OpenQcow2): [bigint, bigint] {
+  return [disk.image.get64(72), disk.state.header.incompatibleFeatures]
+}
+
+describe('a change of the header that is under way when damage is found', () => {
+  test.each([
+    ['all of it', (disk: OpenQcow2) => writeHeader(disk.state, { size: 4096 }, { backingName: 'base.img' })],
+    ['fields alone', (disk: OpenQcow2) => writeHeaderFields(disk.state, 'size', { size: 4096 })],
+  ])('happens, and the corrupt bit stays: %s', async (_name, change) => {
+    const { disk, held } = await heldHeader()
+    const changed = change(disk)
+    await held.stuckOnce
+    markCorrupt(disk.state, 'found meanwhile')
+    held.release()
+    await changed
+    await disk.state.corruptBitWrite
+    expect(disk.image.get64(24)).toBe(4096n)
+    expect(featuresOf(disk)).toEqual([CORRUPT, CORRUPT])
+    await disk.close()
+  })
+
+  test('stays as well where the bits stand side by side', async () => {
+    const { disk, held } = await heldHeader()
+    const changed = setDirtyBit(disk.state)
+    await held.stuckOnce
+    markCorrupt(disk.state, 'found meanwhile')
+    held.release()
+    await changed
+    await disk.state.corruptBitWrite
+    expect(featuresOf(disk)).toEqual([DIRTY | CORRUPT, DIRTY | CORRUPT])
+    await disk.close()
+  })
+
+  test('is taken back where it fails, before the corrupt bit is set', async () => {
+    const { disk, held } = await heldHeader()
+    disk.faults.add({ on: 'flush', fail: 'EIO' })
+    const changed = codeOf(() => writeHeaderFields(disk.state, 'size', { size: 4096 }))
+    await held.stuckOnce
+    markCorrupt(disk.state, 'found meanwhile')
+    held.release()
+    expect(await changed).toBe('EIO')
+    await disk.state.corruptBitWrite
+    expect(disk.image.get64(24)).toBe(BigInt(disk.state.header.size))
+    expect(featuresOf(disk)).toEqual([CORRUPT, CORRUPT])
+    await disk.close()
+  })
+})
+
+describe('while the corrupt bit is written', () => {
+  test.each([
+    ['all of the header', (disk: OpenQcow2) => writeHeader(disk.state, { size: 4096 })],
+    ['fields alone', (disk: OpenQcow2) => setDirtyBit(disk.state)],
+  ])('%s cannot change any more', async (_name, change) => {
+    const { disk, held } = await heldHeader()
+    const { size } = disk.state.header
+    markCorrupt(disk.state, 'found before')
+    await held.stuckOnce
+    const code = codeOf(() => change(disk))
+    held.release()
+    expect(await code).toBe('EIO')
+    await disk.state.corruptBitWrite
+    expect(disk.image.get64(24)).toBe(BigInt(size))
+    expect(featuresOf(disk)).toEqual([CORRUPT, CORRUPT])
+    await disk.close()
+  })
+
+  test('a repair waits for it, and takes it away', async () => {
+    const { disk, held } = await heldHeader()
+    markCorrupt(disk.state, 'found before')
+    await held.stuckOnce
+    const { graph, node } = disk.rig
+    const repaired = graph.mainLoop((main) => checkImage(main, node, BDRV_FIX_ERRORS, () => {}))
+    for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve))
+    held.release()
+    await repaired
+    expect(featuresOf(disk)).toEqual([0n, 0n])
+    await closeSound(disk)
   })
 })
