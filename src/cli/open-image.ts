@@ -140,7 +140,8 @@ function imageOptions(request: ImageRequest): FlatOptions {
     throw new Error("Can't specify 'file' and 'filename' options at the same time")
   }
   // Only a node that is made out of a plain file name is told how to reach the host.
-  const aio = request.aio === undefined || name.includes(':') ? {} : { 'file.aio': request.aio }
+  const key = format === 'file' ? 'aio' : 'file.aio'
+  const aio = request.aio === undefined || name.includes(':') ? {} : { [key]: request.aio }
   return { ...aio, ...options, filename: name }
 }
 

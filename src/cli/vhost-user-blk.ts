@@ -27,7 +27,7 @@ interface Values extends ImageOptionValues {
   serial?: string
   readOnly?: boolean
   cache: string
-  aio?: string
+  aio: string
   discard: string
   packed: boolean
   second: string
@@ -72,26 +72,29 @@ function command() {
       return value
     }
   }
-  return newCommand('vhost-user-blk')
-    .option('-s, --socket <path>')
-    .option('--socket-path <path>')
-    .option('--num-queues <count>', '', count('--num-queues', 1, 64), 1)
-    .option('--queue-size <entries>', '', count('--queue-size', 2, 32768), 256)
-    .option('--serial <text>')
-    .addOption(formatOption())
-    .addOption(imageOptsOption())
-    .addOption(repeatedOption('--object <def>'))
-    .addOption(forceShareOption())
-    .option('-r, --read-only')
-    .option('-t, --cache <mode>', '', 'writeback')
-    .option('-i, --aio <mode>', '', aioMode)
-    .option('-d, --discard <mode>', '', 'unmap')
-    .option('--no-packed')
-    .option('--second <policy>', '', 'wait')
-    .option('--require-sealed')
-    .option('--inband-notifications')
-    .option('-v, --verbose')
-    .option('--print-capabilities')
+  return (
+    newCommand('vhost-user-blk')
+      .option('-s, --socket <path>')
+      .option('--socket-path <path>')
+      .option('--num-queues <count>', '', count('--num-queues', 1, 64), 1)
+      .option('--queue-size <entries>', '', count('--queue-size', 2, 32768), 256)
+      .option('--serial <text>')
+      .addOption(formatOption())
+      .addOption(imageOptsOption())
+      .addOption(repeatedOption('--object <def>'))
+      .addOption(forceShareOption())
+      .option('-r, --read-only')
+      .option('-t, --cache <mode>', '', 'writeback')
+      // The process serves one disk, so that a write which the host makes wait holds up nobody else's.
+      .option('-i, --aio <mode>', '', aioMode, 'inline')
+      .option('-d, --discard <mode>', '', 'unmap')
+      .option('--no-packed')
+      .option('--second <policy>', '', 'wait')
+      .option('--require-sealed')
+      .option('--inband-notifications')
+      .option('-v, --verbose')
+      .option('--print-capabilities')
+  )
 }
 
 async function startServer(

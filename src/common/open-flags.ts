@@ -55,9 +55,9 @@ export function parseDiscardFlags(word: string): OpenFlags | undefined {
   return undefined
 }
 
-/** Parses an aio mode (`threads`, `native`, `io_uring`) into node flags; undefined for another word. */
+/** Parses an aio mode (`threads`, `native`, `io_uring`, `inline`) into node flags; undefined for another word. */
 export function parseAio(word: string): OpenFlags | undefined {
-  if (word === 'threads') return 0
+  if (word === 'threads' || word === 'inline') return 0
   if (word === 'native') return BDRV_O_NATIVE_AIO
   if (word === 'io_uring') return BDRV_O_IO_URING
   return undefined

@@ -31,6 +31,8 @@ export interface HostFile {
   /** Makes data, and what is needed to find it again, durable. */
   sync(fd: number): Promise<void>
   unlink(path: string): Promise<void>
+  /** What kind of file system holds the file, as a magic number of statfs(2). */
+  fileSystemType(path: string): Promise<number>
   /** Reads a small file of the host whole, such as those under /sys. */
   readText(path: string): Promise<string>
   read(fd: number, buffer: Uint8Array, start: number, bytes: number, offset: number, done: TransferCallback): void
@@ -47,6 +49,7 @@ export const nodeHostFile: HostFile = {
   truncate: (fd, length) => settled((done) => fs.ftruncate(fd, length, (error) => done(error, undefined))),
   sync: (fd) => settled((done) => fs.fdatasync(fd, (error) => done(error, undefined))),
   unlink: (path) => settled((done) => fs.unlink(path, (error) => done(error, undefined))),
+  fileSystemType: async (path) => (await settled<fs.StatsFs>((done) => fs.statfs(path, done))).type,
   readText: (path) => settled((done) => fs.readFile(path, 'utf8', done)),
   read: (fd, buffer, start, bytes, offset, done) => fs.read(fd, buffer, start, bytes, offset, done),
   readv: (fd, buffers, offset, done) => fs.readv(fd, buffers, offset, done),

@@ -2,6 +2,7 @@
 
 import { BlockError, toBlockError } from '../../common/error.js'
 import { BLK_PERM_ALL, BLK_PERM_RESIZE, BLK_PERM_WRITE } from '../../common/permissions.js'
+import { NO_CACHE_DOORS } from './cache-doors.js'
 import { openHostPath, refuseOtherThanImage } from './host-open.js'
 import { checkImageLocks } from './image-locks.js'
 import { truncateFile } from './length.js'
@@ -25,8 +26,9 @@ export async function createImageFile(
   try {
     const stat = await platform.host.stat(fd)
     refuseOtherThanImage(stat, filename, false)
-    const found = { fd, stat, writable: true, direct: false, alignment: { request: 1, memory: 1 } }
-    file = describeFile(platform.host, native, filename, { filename, locking: 'auto', aio: 'auto' }, found)
+    const alignment = { request: 1, memory: 1 }
+    const found = { fd, stat, writable: true, direct: false, alignment, cacheDoors: NO_CACHE_DOORS }
+    file = describeFile(platform.host, native, filename, { filename, locking: 'auto' }, found)
     const { locks } = file
     if (locks !== undefined)
       await checkImageLocks(file, locks, BLK_PERM_WRITE | BLK_PERM_RESIZE, BLK_PERM_ALL & ~BLK_PERM_RESIZE)

@@ -1,5 +1,5 @@
-// Read and write of a node: the cheapest door that cannot block. A read is tried in the host's cache first; whatever is
-// left goes to the pool. Direct I/O with memory that is not aligned goes through an aligned buffer.
+// Read and write of a node: the cheapest door that cannot block, or for writes, where that was asked for, hardly ever does.
+// A read is tried in the host's cache first; whatever is left goes to the pool. Direct I/O with memory that is not aligned goes through an aligned buffer.
 
 import { type Bytes, buffersOf, copyBytes, sliceBytes } from '../../common/io-vector.js'
 import { MiB } from '../../common/units.js'
@@ -10,7 +10,7 @@ import { readFromPool, writeByPool } from './transfer.js'
 
 /** Fills `into`; what is behind the end of the file reads as zeroes. */
 export function readFile(file: OpenFile, offset: number, into: Bytes): Completion {
-  const { cachedReads } = file
+  const { cachedReads } = file.doors
   if (cachedReads !== undefined) {
     const got = cachedReads.tryRead(file.descriptor.number, into, offset)
     if (got === into.length) return
@@ -25,7 +25,11 @@ export function readFile(file: OpenFile, offset: number, into: Bytes): Completio
 export function writeFile(file: OpenFile, offset: number, data: Bytes): Completion {
   if (data.length === 0) return
   if (file.direct && !isMemoryAligned(file, data)) return writeBounced(file, offset, data)
-  return writeByPool(file, data, offset)
+  const { inlineWrites } = file.doors
+  // A flush or the like may keep a write waiting until it has ended.
+  if (inlineWrites === undefined || file.otherCalls > 0) return writeByPool(file, data, 0, offset)
+  const written = inlineWrites.tryWrite(file.descriptor.number, data, offset)
+  if (written < data.length) return writeByPool(file, data, written, offset)
 }
 
 /** Most bytes of aligned memory one request takes. A multiple of every request alignment met. */
@@ -52,7 +56,7 @@ async function writeBounced(file: OpenFile, offset: number, data: Bytes): Promis
       const bytes = Math.min(bounce.length, data.length - done)
       const part = bounce.subarray(0, bytes)
       copyBytes(part, sliceBytes(data, done, done + bytes))
-      await writeByPool(file, part, offset + done)
+      await writeByPool(file, part, 0, offset + done)
     }
   } finally {
     releaseAlignedBuffer(bounce)

@@ -71,7 +71,7 @@ async function fillWithZeroes(file: OpenFile, current: number, length: number): 
   const zeroes = alignedBuffer(MiB)
   try {
     for (let at = current; at < length; at += zeroes.length) {
-      await writeByPool(file, zeroes.subarray(0, Math.min(zeroes.length, alignUp(length - at, unit))), at)
+      await writeByPool(file, zeroes.subarray(0, Math.min(zeroes.length, alignUp(length - at, unit))), 0, at)
     }
   } finally {
     releaseAlignedBuffer(zeroes)

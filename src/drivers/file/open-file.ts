@@ -4,10 +4,9 @@ import { type BlockError, toBlockError } from '../../common/error.js'
 import type { NodeIo } from '../../io/node-io.js'
 import type { HostFile } from '../../platform/host-file.js'
 import type { NativeFileCalls } from '../../platform/native/file-calls.js'
-import type { CachedReads } from './cached-reads.js'
+import type { CacheDoors } from './cache-doors.js'
 import type { Descriptor } from './descriptor.js'
 import type { ImageLocks } from './image-locks.js'
-import type { FileOptions } from './options.js'
 
 /** Which inode a node has open; the same from open to close, also across a reopen. */
 export interface FileIdentity {
@@ -24,7 +23,8 @@ export interface OpenFile {
   readonly native: NativeFileCalls | undefined
   /** Set for a block device: its `major:minor`, under which the host tells its size. */
   readonly device: string | undefined
-  readonly aio: FileOptions['aio']
+  /** For as long as it is not direct. */
+  readonly cacheDoors: CacheDoors
   /** Unset where images are not locked. */
   readonly locks: ImageLocks | undefined
   /** Replaced by a reopen, together with what follows. */
@@ -35,8 +35,10 @@ export interface OpenFile {
   /** Powers of two; 1 unless direct. */
   requestAlignment: number
   memoryAlignment: number
-  /** Reads that complete at once; unset where the host has none or the cache is bypassed. */
-  cachedReads: CachedReads | undefined
+  /** Those that are open now. */
+  doors: CacheDoors
+  /** Host calls under way that are no transfers: flushes, holes, lengths. They may keep others from the file. */
+  otherCalls: number
   /** What the file system turned out not to have; not tried again. */
   lacksZeroRange: boolean
   lacksPunchHole: boolean
@@ -60,11 +62,13 @@ export function openFileOf(io: NodeIo): OpenFile | undefined {
 export async function hostCall<T>(file: OpenFile, op: string, call: (fd: number) => Promise<T>): Promise<T> {
   const { descriptor } = file
   const fd = descriptor.enter()
+  file.otherCalls++
   try {
     return await call(fd)
   } catch (thrown) {
     throw fileError(file, op, thrown)
   } finally {
+    file.otherCalls--
     descriptor.leave()
   }
 }

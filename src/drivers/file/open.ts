@@ -8,7 +8,7 @@ import type { OpenContext, OpenedNode } from '../../global-state/driver.js'
 import { deviceParts, type HostFile, type HostStat } from '../../platform/host-file.js'
 import type { NativeFileCalls } from '../../platform/native/file-calls.js'
 import { type DirectAlignment, probeDirectAlignment } from './alignment.js'
-import { CachedReads } from './cached-reads.js'
+import { type CacheDoors, findCacheDoors, NO_CACHE_DOORS } from './cache-doors.js'
 import { Descriptor } from './descriptor.js'
 import { openHostPath, refuseOtherThanImage } from './host-open.js'
 import { createImageLocks } from './image-locks.js'
@@ -32,13 +32,9 @@ export async function openFileNode(
     if (stat.size > MAX_LENGTH)
       throw new BlockError('EFBIG', `the file is longer than ${MAX_LENGTH} bytes`, { op: 'open' })
     const alignment = await directAlignment(platform.host, fd, direct)
-    const file = describeFile(platform.host, native, context.nodeName, options, {
-      fd,
-      stat,
-      writable,
-      direct,
-      alignment,
-    })
+    const cacheDoors = await findCacheDoors(platform, native, options.aio, fd, stat.kind)
+    const found = { fd, stat, writable, direct, alignment, cacheDoors }
+    const file = describeFile(platform.host, native, context.nodeName, options, found)
     const io = createFileIo(file, context.node)
     registerOpenFile(io, file)
     return {
@@ -71,15 +67,6 @@ export function fileLimits(file: OpenFile): { requestAlignment: number; minMemAl
   }
 }
 
-/** How cached reads are tried; undefined where they are not. */
-export function cachedReadsFor(
-  native: NativeFileCalls | undefined,
-  direct: boolean,
-  aio: FileOptions['aio'],
-): CachedReads | undefined {
-  return native === undefined || direct || aio === 'threads' ? undefined : new CachedReads(native.readCached)
-}
-
 /** What a descriptor turned out to be. */
 export interface FoundFile {
   fd: number
@@ -87,6 +74,7 @@ export interface FoundFile {
   writable: boolean
   direct: boolean
   alignment: DirectAlignment
+  cacheDoors: CacheDoors
 }
 
 /** The state of a node over a descriptor, which it owns from here on. */
@@ -94,10 +82,10 @@ export function describeFile(
   host: HostFile,
   native: NativeFileCalls | undefined,
   nodeName: string,
-  options: Pick<FileOptions, 'filename' | 'locking' | 'aio'>,
+  options: Pick<FileOptions, 'filename' | 'locking'>,
   found: FoundFile,
 ): OpenFile {
-  const { stat, direct } = found
+  const { stat, direct, cacheDoors } = found
   const { major, minor } = deviceParts(stat.targetDevice)
   return {
     nodeName,
@@ -107,13 +95,14 @@ export function describeFile(
     native,
     device: stat.kind === 'block-device' ? `${major}:${minor}` : undefined,
     locks: native === undefined || options.locking === 'off' ? undefined : createImageLocks(native.locks),
-    aio: options.aio,
+    cacheDoors,
     descriptor: new Descriptor(host, found.fd),
     writable: found.writable,
     direct,
     requestAlignment: found.alignment.request,
     memoryAlignment: found.alignment.memory,
-    cachedReads: cachedReadsFor(native, direct, options.aio),
+    doors: direct ? NO_CACHE_DOORS : cacheDoors,
+    otherCalls: 0,
     lacksZeroRange: false,
     lacksPunchHole: false,
     flushFailure: undefined,

@@ -12,7 +12,7 @@ import {
 } from '../../global-state/options/option-schema.js'
 
 /** How requests reach the host. */
-export const AIO_MODES = ['auto', 'threads', 'native', 'io_uring'] as const
+export const AIO_MODES = ['auto', 'threads', 'native', 'io_uring', 'inline'] as const
 
 export const fileOptions = {
   filename: stringOption({ required: true, description: 'path of the file' }),
@@ -23,7 +23,7 @@ export const fileOptions = {
   aio: enumOption(AIO_MODES, {
     default: 'auto',
     description:
-      'threads: all requests go to the thread pool; every other word: cached reads complete at once where possible',
+      'threads: all requests go to the thread pool; every other word: cached reads complete at once where possible; inline: so do writes, which may wait',
   }),
   native: flagOption({ default: true, description: 'use native calls (koffi) where they are available' }),
   'host-device': flagOption({ default: false, description: 'allow a block device' }),

@@ -5,10 +5,11 @@ import { BlockError, toBlockError } from '../../common/error.js'
 import { BDRV_O_NOCACHE } from '../../common/open-flags.js'
 import type { PreparedChange, ReopenContext } from '../../global-state/driver.js'
 import { background } from '../../io/background.js'
+import { NO_CACHE_DOORS } from './cache-doors.js'
 import { Descriptor } from './descriptor.js'
 import { openHostPath } from './host-open.js'
 import { dropImageLocks, handOverImageLocks, mirrorImageLocks } from './image-locks.js'
-import { cachedReadsFor, directAlignment } from './open.js'
+import { directAlignment } from './open.js'
 import type { OpenFile } from './open-file.js'
 import type { FileOptions, fileOptions } from './options.js'
 
@@ -34,7 +35,7 @@ export async function prepareFileReopen(
         file.direct = direct
         file.requestAlignment = alignment.request
         file.memoryAlignment = alignment.memory
-        file.cachedReads = cachedReadsFor(file.native, direct, file.aio)
+        file.doors = direct ? NO_CACHE_DOORS : file.cacheDoors
         if (file.locks !== undefined) {
           handOverImageLocks(file.locks, fd)
           dropImageLocks(file.locks, old.number)

@@ -16,9 +16,9 @@ export function readFromPool(file: OpenFile, into: Bytes, start: number, offset:
   return new Transfer(file, false, into, start, offset).begin()
 }
 
-/** Writes all of `data`. */
-export function writeByPool(file: OpenFile, data: Bytes, offset: number): Promise<void> {
-  return new Transfer(file, true, data, 0, offset).begin()
+/** Writes `data` from byte `start` of it on; `offset` belongs to its beginning. */
+export function writeByPool(file: OpenFile, data: Bytes, start: number, offset: number): Promise<void> {
+  return new Transfer(file, true, data, start, offset).begin()
 }
 
 /** One request under way. */

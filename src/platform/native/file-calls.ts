@@ -1,6 +1,6 @@
 // What native calls add for files, in one object: present or absent as a whole, so that a driver asks once.
 
-import { createReadCached, type ReadCached } from './cached-read.js'
+import { createReadCached, createWriteCached, type ReadCached, type WriteCached } from './cached-transfer.js'
 import { createFileAttributes, type FileAttributes } from './file-attributes.js'
 import { createFileLocks, type FileLocks } from './file-locks.js'
 import { createFileSpace, type FileSpace } from './file-space.js'
@@ -9,6 +9,7 @@ import { loadLibc } from './libc.js'
 /** Native calls for files. */
 export interface NativeFileCalls {
   readonly readCached: ReadCached
+  readonly writeCached: WriteCached
   readonly space: FileSpace
   readonly locks: FileLocks
   readonly attributes: FileAttributes
@@ -29,6 +30,7 @@ async function load(): Promise<NativeFileCalls | undefined> {
   if (libc === undefined) return undefined
   return {
     readCached: createReadCached(libc),
+    writeCached: createWriteCached(libc),
     space: createFileSpace(libc),
     locks: createFileLocks(libc),
     attributes: createFileAttributes(libc),

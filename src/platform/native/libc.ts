@@ -15,6 +15,8 @@ export interface NativeFunction<A extends (number | Uint8Array)[]> {
 export interface Libc {
   /** `iov` is the address of an iovec array. */
   preadv2: NativeFunction<[fd: number, iov: number, count: number, offset: number, flags: number]>
+  /** As for `preadv2`. */
+  pwritev2: NativeFunction<[fd: number, iov: number, count: number, offset: number, flags: number]>
   lseek: NativeFunction<[fd: number, offset: number, whence: number]>
   fallocate: NativeFunction<[fd: number, mode: number, offset: number, bytes: number]>
   copyFileRange: NativeFunction<
@@ -51,6 +53,7 @@ async function load(): Promise<Libc | undefined> {
     const library = koffi.load(null)
     return {
       preadv2: library.func('int64_t preadv2(int fd, uintptr_t iov, int count, int64_t offset, int flags)'),
+      pwritev2: library.func('int64_t pwritev2(int fd, uintptr_t iov, int count, int64_t offset, int flags)'),
       lseek: library.func('int64_t lseek(int fd, int64_t offset, int whence)'),
       fallocate: library.func('int fallocate(int fd, int mode, int64_t offset, int64_t bytes)'),
       copyFileRange: library.func(

@@ -23,6 +23,7 @@ const THREADS = 'qemu-img, threads'
 const IO_URING = 'qemu-img, io_uring'
 const NATIVE = 'native calls'
 const POOL_1 = 'no native calls, 1 pool thread'
+const INLINE = 'native calls, aio=inline'
 const POOL_4 = 'no native calls, 4 pool threads'
 
 /** Reads at queue depths 32 and 1, writes at 32. */
@@ -108,11 +109,14 @@ function writesAt32(settings: CachedFileSettings): PairedCase {
       threads(settings, request),
       ours('4 pool threads', request, { native: true, pool: 4 }),
       ioUring(settings, request),
+      ours(INLINE, { ...request, aio: 'inline' }, { native: true, pool: 4 }, settings.nativeMissing),
     ].map(synced),
     comparisons: [
       { ours: '1 pool thread', peer: THREADS, target: { atLeast: 1.5 } },
       { ours: '4 pool threads', peer: THREADS, target: { atLeast: 1.5 } },
       { ours: '1 pool thread', peer: IO_URING },
+      { ours: INLINE, peer: THREADS },
+      { ours: INLINE, peer: IO_URING },
     ],
   }
 }

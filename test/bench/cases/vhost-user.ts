@@ -19,8 +19,6 @@ export interface VhostUserSettings {
 const KIB = 1024
 const MIB = 1024 * KIB
 const OURS = 'ours'
-/** Images that the page cache holds want no more: writes to one file exclude each other in the host. */
-const OURS_1 = 'ours, 1 pool thread'
 const THREADS = 'qemu-storage-daemon, threads'
 const IO_URING = 'qemu-storage-daemon, io_uring'
 
@@ -37,11 +35,6 @@ const LOADS: readonly { title: string; load: Omit<GuestLoad, 'seconds'>; atLeast
 export function vhostUserCases(settings: VhostUserSettings): { cases: PairedCase[]; close(): Promise<void> } {
   const missing = benchGuestMissing()
   const kinds: { label: string; kind: BackendKind; missing: string | undefined }[] = [
-    {
-      label: OURS_1,
-      kind: { ...ourBackend, env: { UV_THREADPOOL_SIZE: '1' } },
-      missing: missing ?? settings.nativeMissing,
-    },
     { label: OURS, kind: ourBackend, missing: missing ?? settings.nativeMissing },
     { label: THREADS, kind: storageDaemon, missing },
     { label: IO_URING, kind: ioUringDaemon, missing: missing ?? settings.ioUringMissing },
@@ -61,9 +54,8 @@ export function vhostUserCases(settings: VhostUserSettings): { cases: PairedCase
       run: async () => (await guest()).rate(present.indexOf(one), { ...load, seconds: settings.seconds }),
     })),
     comparisons: [
-      { ours: OURS_1, peer: THREADS, target: { atLeast } },
-      { ours: OURS, peer: THREADS },
-      { ours: OURS_1, peer: IO_URING },
+      { ours: OURS, peer: THREADS, target: { atLeast } },
+      { ours: OURS, peer: IO_URING },
     ],
   }))
   return { cases, close: async () => (await booted)?.close() }

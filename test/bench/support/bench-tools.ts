@@ -16,8 +16,8 @@ export interface BenchRequest {
   write?: boolean
   /** The image with the options that say what it is. */
   image: readonly string[]
-  /** `-i` of both. */
-  aio?: 'threads' | 'io_uring'
+  /** `-i`; `inline` is ours alone. */
+  aio?: 'threads' | 'io_uring' | 'inline'
 }
 
 /** What the process is given, besides the request. */

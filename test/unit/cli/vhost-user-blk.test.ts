@@ -114,6 +114,12 @@ describe('the command line', () => {
 })
 
 describe('serving', () => {
+  test.each(['raw', 'file'])('a file as %s: the default way to the host is one that both take', async (format) => {
+    const child = await BackendChild.start(['-s', socket, '-f', format, image])
+    expect(child.said).toBe(`serving '${image}' at ${socket}\n`)
+    expect(await child.end('SIGTERM')).toBe(0)
+  })
+
   test.each([
     ['read-write', [], 0n],
     ['read-only', ['-r'], 1n << 5n],

@@ -1,10 +1,11 @@
 import { execFileSync } from 'node:child_process'
-import { closeSync, openSync, rmSync, writeFileSync } from 'node:fs'
+import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
-import { READ_UNSUPPORTED } from '../../../src/platform/native/cached-read.js'
+import { IoVector } from '../../../src/common/io-vector.js'
+import { READ_UNSUPPORTED } from '../../../src/platform/native/cached-transfer.js'
 import { loadNativeFileCalls } from '../../../src/platform/native/file-calls.js'
 
 const native = await loadNativeFileCalls()
@@ -26,6 +27,21 @@ describe.skipIf(native === undefined)('native calls', () => {
     expect([...into.subarray(0, 3)]).toEqual([98, 99, 0])
     expect(native?.readCached(fd, into, 2 ** 40)).toBe(0)
     closeSync(fd)
+    rmSync(path)
+  })
+
+  it('write from many segments, and leave errors to others', () => {
+    const path = join(tmpdir(), `native-write-${process.pid}`)
+    writeFileSync(path, 'abcdef')
+    const fd = openSync(path, 'r+')
+    const data = new IoVector([new Uint8Array([0x31]), new Uint8Array([0x32, 0x33])])
+    expect(native?.writeCached(fd, data, 2)).toBe(3)
+    expect(native?.writeCached(fd, new Uint8Array([0x34]), 7)).toBe(1)
+    expect(readFileSync(path, 'latin1')).toBe('ab123f\u00004')
+    closeSync(fd)
+    const readOnly = openSync(path, 'r')
+    expect(native?.writeCached(readOnly, data, 0)).toBe(0)
+    closeSync(readOnly)
     rmSync(path)
   })
 })

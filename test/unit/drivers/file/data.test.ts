@@ -2,6 +2,7 @@ import { readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { IoVector } from '../../../../src/common/io-vector.js'
 import { BDRV_O_NOCACHE } from '../../../../src/common/open-flags.js'
+import { nodeFilePlatform } from '../../../../src/drivers/file/platform.js'
 import { POOL_AT_ONCE, POOL_BATCH } from '../../../../src/drivers/file/pool-batch.js'
 import { alignedBuffer } from '../../../../src/platform/aligned-buffer.js'
 import { nodeHostFile } from '../../../../src/platform/host-file.js'
@@ -267,7 +268,7 @@ describe.each(platforms)('reading and writing %s', (_name, platform) => {
 
 describe.skipIf(native === undefined)('cached reads', () => {
   it('complete at once where the host has the data, and not with aio=threads', async () => {
-    const disk = await open(path, { platform: { host: nodeHostFile, native: () => Promise.resolve(native) } })
+    const disk = await open(path, { platform: nodeFilePlatform })
     const into = new Uint8Array(4096)
     expect(disk.io.read(4096, into, 0)).toBeUndefined()
     expect(into).toEqual(content.slice(4096, 8192))
@@ -276,12 +277,92 @@ describe.skipIf(native === undefined)('cached reads', () => {
     expect(Buffer.concat(parts)).toEqual(Buffer.from(content.slice(0, 300)))
     await disk.close()
     const pool = await open(path, {
-      platform: { host: nodeHostFile, native: () => Promise.resolve(native) },
+      platform: nodeFilePlatform,
       aio: 'threads',
     })
     const pending = pool.io.read(4096, into, 0)
     expect(pending).toBeInstanceOf(Promise)
     await pending
     await pool.close()
+  })
+})
+
+describe.skipIf(native === undefined)('writes with aio=inline', () => {
+  const EXT4 = 0xef53
+  const NFS = 0x6969
+  const onFileSystem = (type: number) => withHost(nodeFilePlatform, { fileSystemType: () => Promise.resolve(type) })
+  const local = onFileSystem(EXT4)
+
+  it('complete at once, from one buffer or many, and others by the pool', async () => {
+    const disk = await open(path, { platform: local, aio: 'inline' })
+    const data = pattern(8192, 3)
+    expect(disk.io.write?.(4096, data, 0)).toBeUndefined()
+    const parts = [data.subarray(0, 100), data.subarray(100, 4096)]
+    expect(disk.io.write?.(65536, new IoVector(parts), 0)).toBeUndefined()
+    const odd = disk.io.write?.(100_000, data.subarray(0, 512), 0)
+    expect(odd).toBeInstanceOf(Promise)
+    await odd
+    await disk.close()
+    const expected = Buffer.from(content)
+    expected.set(data, 4096)
+    expected.set(data.subarray(0, 4096), 65536)
+    expected.set(data.subarray(0, 512), 100_000)
+    expect(readFileSync(path)).toEqual(expected)
+  })
+
+  it('go to the pool where the file is elsewhere, the cache is bypassed, or it was not asked for', async () => {
+    const data = alignedBuffer(4096)
+    for (const wishes of [
+      { platform: onFileSystem(NFS), aio: 'inline' },
+      {
+        platform: withHost(nodeFilePlatform, { fileSystemType: () => Promise.reject(new Error('no')) }),
+        aio: 'inline',
+      },
+      { platform: local, aio: 'inline', openFlags: BDRV_O_NOCACHE },
+      { platform: local, aio: 'auto' },
+      { platform: local, aio: 'io_uring' },
+      { platform: local, aio: 'threads' },
+      { platform: local, aio: 'inline', native: false },
+    ] as const) {
+      const disk = await open(path, wishes)
+      const pending = disk.io.write?.(4096, data, 0)
+      expect(pending).toBeInstanceOf(Promise)
+      await pending
+      await disk.close()
+    }
+  })
+
+  it('do not wait for a flush', async () => {
+    let end: () => void = () => {}
+    const sync = () => new Promise<void>((resolve) => (end = resolve))
+    const disk = await open(path, { platform: withHost(local, { sync }), aio: 'inline' })
+    const data = pattern(4096, 5)
+    const flush = disk.io.flush?.()
+    const pending = disk.io.write?.(0, data, 0)
+    expect(pending).toBeInstanceOf(Promise)
+    await pending
+    end()
+    await flush
+    expect(disk.io.write?.(0, data, 0)).toBeUndefined()
+    await disk.close()
+  })
+
+  it('are ended by the pool where the host took a part, and fail with its error', async () => {
+    const calls = await nodeFilePlatform.native()
+    if (calls === undefined) throw new Error('no native calls')
+    const part = { ...local, native: () => Promise.resolve({ ...calls, writeCached: partly }) }
+    function partly(fd: number, data: Uint8Array | IoVector, offset: number): number {
+      if (!(data instanceof Uint8Array)) return 0
+      return calls?.writeCached(fd, data.subarray(0, 4096), offset) ?? 0
+    }
+    const disk = await open(path, { platform: part, aio: 'inline' })
+    const data = pattern(12288, 9)
+    await disk.io.write?.(4096, data, 0)
+    await disk.close()
+    expect(readFileSync(path).subarray(4096, 16384)).toEqual(Buffer.from(data))
+    const full = withHost(part, { write: (_fd, _buffer, _start, _bytes, _offset, done) => done(enospc(), 0) })
+    const failing = await open(path, { platform: full, aio: 'inline' })
+    expect(await failure(() => failing.io.write?.(4096, data, 0))).toMatchObject({ code: 'ENOSPC', node: 'disk' })
+    await failing.close()
   })
 })
