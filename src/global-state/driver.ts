@@ -38,6 +38,8 @@ export interface OpenContext {
    * into another format, asking the probes of `drivers`.
    */
   readonly probed: boolean
+  /** The image is in the making: opened by its own `create`, as far as it is written. */
+  readonly creating: boolean
   /** Every driver the graph knows. */
   readonly drivers: readonly BlockDriver[]
   /** A copy of the graph's secret called `id`. EINVAL where there is none. */

@@ -1,15 +1,19 @@
 // Images in the making, on a host that stops at any moment or fails: what is there then is no image yet, or a sound one that reads
-// as zeroes and names the backing file it is to have.
+// as zeroes and names the backing file it is to have. One that is to be encrypted is never there in the clear: until it is whole
+// it is refused, by an error that says why.
 
 import { describe, expect, it } from 'vitest'
 import { BlockError } from '../../src/common/error.js'
+import type { HostServices } from '../../src/common/host-services.js'
 import { BDRV_O_NO_BACKING } from '../../src/common/open-flags.js'
+import { CRYPT_AES, CRYPT_LUKS, CRYPT_NONE } from '../../src/drivers/qcow2/format/header.js'
 import { qcow2Driver } from '../../src/drivers/qcow2/index.js'
 import { rawDriver } from '../../src/drivers/raw.js'
 import { checkImage } from '../../src/global-state/check-image.js'
 import { BlockGraph } from '../../src/global-state/graph.js'
 import { createImage } from '../../src/global-state/life/create-image.js'
 import type { FlatOptions } from '../../src/global-state/options/options.js'
+import { nodeCrypto } from '../../src/platform/crypto.js'
 import { nodeServices } from '../../src/platform/services.js'
 import { partCount } from '../../src/testing/crash/change.js'
 import { crashChoices } from '../../src/testing/crash/crash-choices.js'
@@ -27,6 +31,19 @@ import { recordedFiles } from '../support/recorded-files.js'
 const SIZE = 40_960
 const LONG_NAME = 'b'.repeat(600)
 
+/** Options of an image that is encrypted, and their method in its header. */
+const LUKS = {
+  'encrypt.format': 'luks',
+  'encrypt.key-secret': 's0',
+  'encrypt.cipher-alg': 'aes-128',
+  'encrypt.cipher-mode': 'cbc',
+  'encrypt.ivgen-alg': 'plain64',
+  'encrypt.iter-time': 0,
+}
+const CRYPT_METHODS: Readonly<Record<string, number>> = { luks: CRYPT_LUKS, aes: CRYPT_AES }
+const UNFINISHED = `Missing CRYPTO header for crypt method ${CRYPT_LUKS}`
+const PASSWORD = new TextEncoder().encode('open sesame')
+
 const KINDS: Readonly<Record<string, FlatOptions>> = {
   'as it comes': {},
   'version 2': { compat: '0.10' },
@@ -38,6 +55,24 @@ const KINDS: Readonly<Record<string, FlatOptions>> = {
   'a refcount table that grows': { preallocation: 'metadata', refcount_bits: 64, cluster_size: 512 },
   'counts of one bit': { preallocation: 'full', refcount_bits: 1, lazy_refcounts: true, cluster_size: 512 },
   'a data file': { data_file: 'data', preallocation: 'metadata' },
+  encryption: LUKS,
+  'encryption in small clusters, of version 2': { ...LUKS, cluster_size: 512, compat: '0.10' },
+  'encryption and a long backing file name': { ...LUKS, backing_file: LONG_NAME, backing_fmt: 'raw' },
+  'encryption and places for all of it': { ...LUKS, preallocation: 'metadata' },
+  'encryption of old': { 'encrypt.format': 'aes', 'encrypt.key-secret': 's0' },
+  'encryption of old and written space': {
+    'encrypt.format': 'aes',
+    'encrypt.key-secret': 's0',
+    preallocation: 'full',
+    cluster_size: 512,
+  },
+}
+
+/** Keys of images are chance, but the same in every run. */
+function seededServices(): HostServices {
+  const random = seededRandom(7)
+  const randomBytes = (count: number) => Uint8Array.from({ length: count }, () => random(256))
+  return { ...nodeServices, crypto: { ...nodeCrypto, randomBytes } }
 }
 
 /** Stores, and what was done to them. */
@@ -55,7 +90,8 @@ class Making {
 
   async run(): Promise<void> {
     const drivers = [qcow2Driver, rawDriver, ...recordedFiles(this.stores, this.recording, this.plan)]
-    const graph = new BlockGraph({ drivers, services: nodeServices })
+    const graph = new BlockGraph({ drivers, services: seededServices() })
+    graph.secrets.define('s0', PASSWORD)
     const options = { cluster_size: 4096, ...this.#options }
     await graph.mainLoop((main) =>
       createImage(main, graph, { filename: 'disk', format: 'qcow2', size: SIZE, options, trustBacking: true }),
@@ -63,23 +99,36 @@ class Making {
   }
 }
 
+/** Why an image that does not open is no sound one; undefined where it was never there, or waits for its header of LUKS. */
+function refusalProblem(error: BlockError, isImage: boolean, options: FlatOptions): string | undefined {
+  if (!isImage) return undefined
+  const unfinished =
+    error.code === 'EINVAL' && error.message.endsWith(UNFINISHED) && options['encrypt.format'] === 'luks'
+  return unfinished ? undefined : `does not open: ${error.message}`
+}
+
 /** What is wrong with the image; undefined where nothing is. `length` is its length, undefined where there is no image yet. */
 async function verdictOf(
   stores: ReadonlyMap<string, ChunkStore>,
   options: FlatOptions,
-): Promise<{ problem?: string; length?: number }> {
+): Promise<{ problem?: string | undefined; length?: number }> {
   const disk = stores.get('disk') ?? new ChunkStore(0)
-  const magic = contentOf(disk).subarray(0, 4)
-  const isImage = Buffer.from(magic).toString('latin1') === 'QFI\xfb'
+  const start = Buffer.from(contentOf(disk).subarray(0, 512))
+  const isImage = start.toString('latin1', 0, 4) === 'QFI\xfb'
+  const method = CRYPT_METHODS[String(options['encrypt.format'])]
+  if (isImage && start.readUInt32BE(32) !== (method ?? CRYPT_NONE)) return { problem: 'it is encrypted otherwise' }
+  const encryption =
+    method === undefined ? {} : { 'encrypt.key-secret': 's0', 'encrypt.format': options['encrypt.format'] }
   const drivers = [...stores].map(([name, store]) => storageDriver(store, `storage-${name}`))
   const data = stores.has('data') ? { 'data-file': { driver: 'storage-data' } } : {}
-  const wanted = { driver: 'qcow2', file: { driver: 'storage-disk' }, ...data }
+  const wanted = { driver: 'qcow2', file: { driver: 'storage-disk' }, ...data, ...encryption }
   const rig = await openRig(wanted, {
     drivers,
     services: nodeServices,
+    secrets: { s0: PASSWORD },
     settings: { flags: BDRV_O_NO_BACKING },
   }).catch((error: unknown) => error)
-  if (rig instanceof BlockError) return isImage ? { problem: `does not open: ${rig.message}` } : {}
+  if (rig instanceof BlockError) return { problem: refusalProblem(rig, isImage, options) }
   if (rig instanceof Error || rig === undefined) throw rig
   const opened = rig as Awaited<ReturnType<typeof openRig>>
   try {
@@ -91,7 +140,9 @@ async function verdictOf(
     if (corruptions + checkErrors > 0) return { problem: lines.slice(0, 3).join('; ') }
     const content = new Uint8Array(backend.length)
     if (content.byteLength > 0) await backend.read(0, content)
-    if (content.some((byte) => byte !== 0)) return { problem: 'it does not read as zeroes' }
+    // Clusters allocated ahead hold zeroes, which are none to the guest of an encrypted image.
+    const mayShowChance = method !== undefined && options.preallocation !== undefined
+    if (!mayShowChance && content.some((byte) => byte !== 0)) return { problem: 'it does not read as zeroes' }
     const { backing } = (await node.io.info?.()) ?? {}
     if (backing?.filename !== options.backing_file) return { problem: `its backing file is ${backing?.filename}` }
     return { length: content.byteLength }

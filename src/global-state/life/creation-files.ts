@@ -69,7 +69,10 @@ export class CreationFiles {
   async open(children: Readonly<Record<string, CreateFile>>): Promise<NewImageNode> {
     const options: Record<string, unknown> = { driver: this.#format.name, discard: 'unmap' }
     for (const [name, file] of Object.entries(children)) options[name] = await this.#giveUp(file)
-    const node = await openNode(this.#main, this.#graph, options, { flags: BDRV_O_NO_BACKING })
+    const node = await openNode(this.#main, this.#graph, options, {
+      flags: BDRV_O_NO_BACKING,
+      creating: true,
+    })
     return { edge: await this.#hold(node), state: node.driverState }
   }
 

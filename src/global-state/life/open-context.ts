@@ -82,6 +82,11 @@ export class OpenNodeContext implements OpenContext {
     return this.#node.probed
   }
 
+  get creating(): boolean {
+    const { settings, depth } = this.#request
+    return depth === 0 && settings.creating === true
+  }
+
   get drivers(): readonly BlockDriver[] {
     return this.#request.graph.registry.list()
   }

@@ -16,6 +16,8 @@ export interface OpenSettings {
   /** Open for metadata only, as an inspecting tool does (`BDRV_O_NO_IO`), or with other extra flags. */
   flags?: number
   signal?: AbortSignal
+  /** The node itself is an image in the making, opened for its driver to go on. */
+  creating?: boolean
   /** The driver of the node itself, in place of the one named by its options: one that the graph need not know. */
   driver?: BlockDriver
 }

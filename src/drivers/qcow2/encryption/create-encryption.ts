@@ -9,7 +9,6 @@ import { DEFAULT_ITER_TIME_MS, LUKS_CREATE_OPTIONS, type LuksCreateValues, readC
 import { cryptoOf, type LuksArea, passwordOf } from '../../luks/volume.js'
 import { CRYPT_AES, CRYPT_LUKS } from '../format/header.js'
 import { ENCRYPT_PREFIX, fromEncryptOptions, toEncryptOptions } from './encrypt-options.js'
-import { aesCipher, luksCipher, type PayloadCipher } from './encryption.js'
 
 /** Creation options of encryption: which method it is to be, and those of LUKS behind `encrypt.`. */
 export const QCOW2_ENCRYPTION_OPTIONS: Readonly<Record<string, OptionField<unknown>>> = {
@@ -25,10 +24,10 @@ export const QCOW2_ENCRYPTION_OPTIONS: Readonly<Record<string, OptionField<unkno
 export interface EncryptionPlan {
   /** For the header of the image. */
   readonly cryptMethod: number
-  /** Bytes of clusters to be allocated for the header of LUKS and named by its extension; 0 for AES. */
+  /** Bytes of clusters to be allocated for the header of LUKS and named by its extension; 0 for AES, which has none. */
   readonly headerBytes: number
-  /** Writes the header to `area`, which reads as zeroes and has `headerBytes`; gives the cipher of the payload. Called once. */
-  write(area: LuksArea): Promise<PayloadCipher>
+  /** Writes the header to `area`, which reads as zeroes and has `headerBytes`. Called once, not for AES. */
+  write(area: LuksArea): Promise<void>
 }
 
 /**
@@ -46,7 +45,7 @@ export function planEncryption(
   const secretId = given['key-secret']
   if (secretId === undefined) throw refusal("Parameter 'encrypt.key-secret' is required for cipher")
   const password = passwordOf(secretId, context.secret(secretId))
-  return format === 'aes' ? planAes(crypto, given, password) : planLuks(context, crypto, given, password)
+  return format === 'aes' ? planAes(given, password) : planLuks(context, crypto, given, password)
 }
 
 function formatOf(values: Readonly<Record<string, unknown>>): 'aes' | 'luks' | undefined {
@@ -62,12 +61,14 @@ function formatOf(values: Readonly<Record<string, unknown>>): 'aes' | 'luks' | u
   return undefined
 }
 
-function planAes(crypto: HostCrypto, given: LuksCreateValues, password: Uint8Array): EncryptionPlan {
+/** The password is the key: nothing of it is kept in the image. */
+function planAes(given: LuksCreateValues, password: Uint8Array): EncryptionPlan {
+  password.fill(0)
   const other = Object.keys(given).find(
     (name) => name !== 'key-secret' && given[name as keyof LuksCreateValues] !== undefined,
   )
   if (other !== undefined) throw refusal(`Parameter '${ENCRYPT_PREFIX}${other}' is unexpected`)
-  return { cryptMethod: CRYPT_AES, headerBytes: 0, write: async () => aesCipher(crypto, password) }
+  return { cryptMethod: CRYPT_AES, headerBytes: 0, write: async () => {} }
 }
 
 function planLuks(
@@ -87,7 +88,9 @@ function planLuks(
   return {
     cryptMethod: CRYPT_LUKS,
     headerBytes: newPayloadOffset(spec.keyBytes),
-    write: async (area) => luksCipher((await createVolume(creation, area, password)).cipher),
+    async write(area) {
+      await createVolume(creation, area, password)
+    },
   }
 }
 

@@ -65,7 +65,8 @@ export async function openEncryption(opening: Opening): Promise<ImageEncryption 
   if (cryptMethod !== CRYPT_LUKS && extensions.crypto !== undefined) {
     throw invalid('CRYPTO header extension only expected with LUKS encryption method')
   }
-  if (cryptMethod === CRYPT_NONE) return undefined
+  // The header of an image in the making says how it is to be encrypted; nothing of it is so far.
+  if (cryptMethod === CRYPT_NONE || context.creating) return undefined
   if (!context.readOnly && !mayBeWritten(header, options['encrypt.format'])) {
     context.applyAutoReadOnly('EACCES', INSECURE)
   }

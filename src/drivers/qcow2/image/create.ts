@@ -1,5 +1,6 @@
 // Making an image. The tables of an empty image come first and its header last, so that until then there is no image; whatever
-// is more than that (a large L1 table, preallocation, encryption) the image does itself, opened.
+// is more than that (a large L1 table, preallocation, the header of LUKS) the image does itself, opened. An image that is to be
+// encrypted says so from the start: until its header of LUKS is there nobody opens it, and never is it one in the clear.
 
 import { BlockError, quoteOutside } from '../../../common/error.js'
 import { BDRV_SECTOR_SIZE } from '../../../common/limits.js'
@@ -16,6 +17,7 @@ import {
   AUTOCLEAR_DATA_FILE_RAW,
   COMPATIBLE_LAZY_REFCOUNTS,
   COMPRESSION_ZLIB,
+  CRYPT_NONE,
   HEADER_BYTES_V2,
   HEADER_BYTES_V3,
   INCOMPATIBLE_COMPRESSION,
@@ -45,17 +47,18 @@ export async function createQcow2(context: CreateContext, values: Record<string,
   const simple = image.preallocation === 'off' && l1Clusters(image) <= image.layout.refcountBlockEntries - L1_CLUSTER
   const size = simple ? image.size : 0
   // Judged before any file is made.
-  const first = firstCluster(image, size)
+  const first = firstCluster(image, size, encryption?.cryptMethod ?? CRYPT_NONE)
   const file = await context.createFile({ size: 0 })
   const children: Record<string, CreateFile> = { file }
   if (image.dataFile !== undefined) {
     children['data-file'] = await context.createFile({ filename: image.dataFile, size })
   }
   await writeEmptyImage(file.edge, image, first, simple ? l1Clusters(image) : 0)
-  if (simple && encryption === undefined) return
+  const hasLuks = encryption !== undefined && encryption.headerBytes > 0
+  if (simple && !hasLuks) return
   const opened = await context.openImage(children)
   if (!simple) await truncate(opened.edge, image.size, { preallocation: image.preallocation })
-  if (encryption !== undefined) await encrypt(opened.state as Qcow2State, encryption)
+  if (hasLuks) await writeLuks(opened.state as Qcow2State, encryption)
 }
 
 function l1Bytes(image: NewImage): number {
@@ -67,10 +70,10 @@ function l1Clusters(image: NewImage): number {
 }
 
 /** The first cluster of an empty image of `size` bytes. EINVAL, ENOSPC where the name of its backing file is too long. */
-function firstCluster(image: NewImage, size: number): Uint8Array {
+function firstCluster(image: NewImage, size: number, cryptMethod: number): Uint8Array {
   const { layout, backingFile, backingFormat, dataFile } = image
   const extensions = { ...noExtensions(), backingFormat, dataFile }
-  const bytes = encodeFirstCluster(newHeader(image, size), extensions, backingFile, layout.clusterSize)
+  const bytes = encodeFirstCluster(newHeader(image, size, cryptMethod), extensions, backingFile, layout.clusterSize)
   if (bytes !== undefined && encodeText(backingFile ?? '').byteLength <= MAX_BACKING_NAME) return bytes
   const message = `Could not assign backing file ${quoteOutside(backingFile ?? '')} with format '${backingFormat ?? ''}'`
   throw bytes === undefined
@@ -78,7 +81,7 @@ function firstCluster(image: NewImage, size: number): Uint8Array {
     : new BlockError('EINVAL', `${message}: Invalid argument`, { op: 'create' })
 }
 
-function newHeader(image: NewImage, size: number): Qcow2Header {
+function newHeader(image: NewImage, size: number, cryptMethod: number): Qcow2Header {
   const { version, layout, compressionType, dataFile, dataFileRaw, lazyRefcounts } = image
   const at = (cluster: number) => host(cluster * layout.clusterSize)
   const l1Size = l1EntriesFor(layout, size)
@@ -92,7 +95,7 @@ function newHeader(image: NewImage, size: number): Qcow2Header {
     backingFileSize: 0,
     clusterBits: layout.clusterBits,
     size,
-    cryptMethod: 0,
+    cryptMethod,
     l1Size,
     l1TableOffset: l1Size === 0 ? host(0) : at(L1_CLUSTER),
     refcountTableOffset: at(TABLE_CLUSTER),
@@ -135,21 +138,16 @@ async function writeEmptyImage(
   await flush(file)
 }
 
-/** Says in the header how the data is encrypted; LUKS gets its own header first. */
-async function encrypt(state: Qcow2State, plan: EncryptionPlan): Promise<void> {
+/** Writes the header of LUKS, and when it is durable lets that of the image name it. */
+async function writeLuks(state: Qcow2State, { headerBytes, write: writeVolume }: EncryptionPlan): Promise<void> {
   await state.lock.runExclusive(async () => {
-    const { headerBytes, cryptMethod } = plan
     await beginWriting(state)
-    if (headerBytes === 0) {
-      await writeHeader(state, { cryptMethod })
-      return
-    }
     const offset = await allocateClusters(state, headerBytes)
     await clearArea(state, offset, headerBytes)
-    await plan.write(fileArea(state.file, offset, headerBytes))
+    await writeVolume(fileArea(state.file, offset, headerBytes))
     await state.refcountCache.flush()
     await barrier(state)
-    await writeHeader(state, { cryptMethod }, { extensions: { crypto: { offset, bytes: headerBytes } } })
+    await writeHeader(state, {}, { extensions: { crypto: { offset, bytes: headerBytes } } })
   })
 }
 

@@ -60,6 +60,7 @@ export async function open(path: string, wishes: OpenWishes = {}): Promise<Opene
     hasChild: () => false,
     child: () => Promise.reject(new Error('no children here')),
     probed: false,
+    creating: false,
     drivers: [],
     secret: () => new Uint8Array(0),
     notice: (message) => notices.push(message),
