@@ -157,6 +157,7 @@ export class BlkEngine implements ChainServer, BlkRequestOwner, BlkRunOwner {
   private offer(lane: Lane, request: BlkRequest): void {
     const waiting = this.waiting[lane.index] as Waiting
     const last = waiting.request
+    lane.takenBytes += request.dataIn + request.dataOut
     if (last !== undefined && !(followsBlk(last, request) && this.join(waiting, last, request))) this.issue(lane)
     waiting.request = request
   }

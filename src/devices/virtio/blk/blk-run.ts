@@ -1,8 +1,8 @@
 // Sequential reads, or writes, of one queue that go to the backend as one request over the guest's own buffers. A run has
-// at most 32 parts and stays within what the node takes in one request, so that it is never cut up again below.
+// at most 32 parts of 512 KiB and stays within what the node takes in one request, so that it is never cut up again below.
 
 import { IoVector } from '../../../common/io-vector.js'
-import { BDRV_REQUEST_MAX_BYTES } from '../../../common/limits.js'
+import { KiB } from '../../../common/units.js'
 import { submitJoined } from '../../../io/backend/submit-joined.js'
 import type { Completion } from '../../../io/node-io.js'
 import {
@@ -15,8 +15,9 @@ import { transferOffset } from './blk-execute.js'
 import type { BlkRequest } from './blk-request.js'
 import type { BlkUnit } from './blk-unit.js'
 
-/** Most requests that are joined. */
+/** Most requests that are joined, and their bytes: for larger ones the way to the backend is not what takes the time. */
 export const MAX_RUN_PARTS = 32
+export const MAX_RUN_BYTES = 512 * KiB
 
 /** Who hears how a run ended. */
 export interface BlkRunOwner {
@@ -75,7 +76,7 @@ export function joinRun(unit: BlkUnit, run: BlkRun, request: BlkRequest): boolea
     run.buffers +
     (reading ? chain.countWritable(request.dataIn) : chain.countReadable(VIRTIO_BLK_HEADER_BYTES, request.dataOut))
   const { maxTransfer, maxIov } = edge.node.state.limits
-  if (bytes > BDRV_REQUEST_MAX_BYTES || (maxTransfer !== 0 && bytes > maxTransfer)) return false
+  if (bytes > MAX_RUN_BYTES || (maxTransfer !== 0 && bytes > maxTransfer)) return false
   if (maxIov !== 0 && buffers > maxIov) return false
   run.bytes = bytes
   run.buffers = buffers

@@ -28,6 +28,8 @@ export interface Lane {
    * no reason to look again.
    */
   onDemand: boolean
+  /** Bytes of the requests taken since the clock was last looked at; counted by the device. */
+  takenBytes: number
   /** Interrupt vector of its used buffer notifications. */
   vector: number
   notifier: HostNotifier | undefined
@@ -48,6 +50,7 @@ export function createLane(index: number, onTurn: (lane: Lane) => void): Lane {
     halted: false,
     onStopped: undefined,
     onDemand: false,
+    takenBytes: 0,
     vector: VIRTIO_MSI_NO_VECTOR,
     notifier: undefined,
     onTurn: () => onTurn(lane),

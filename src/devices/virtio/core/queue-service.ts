@@ -5,14 +5,18 @@
 // all of it has been delivered.
 
 import type { Clock } from '../../../common/clock.js'
+import { KiB } from '../../../common/units.js'
 import type { DeviceQueue, QueueState } from '../queue/device-queue.js'
 import { createLane, type Lane } from './lane.js'
 
 /** Chains fetched in one turn, and the milliseconds spent on them. */
 const TURN_CHAINS = 256
 const TURN_MS = 1
-/** The clock is read once for so many chains: a reading costs as much as a small part of a request. */
+/** The clock is read once for so many chains or bytes: a reading costs as much as a small part of a request. */
 const CLOCK_STEP = 32
+const CLOCK_BYTES = 128 * KiB
+/** Milliseconds that a completion waits for the end of the turn: the driver could go on meanwhile. */
+const SHOW_MS = 0.1
 
 /** The part of a device that knows what its chains mean. */
 export interface ChainServer {
@@ -194,9 +198,18 @@ export class QueueService {
   private fetch(lane: Lane, queue: DeviceQueue, budget: number, deadline: number): number {
     const { server } = this
     let left = budget
+    let showAt = deadline - TURN_MS + SHOW_MS
     while (left > 0 && this.mayFetch(lane, queue) && server.take(lane, queue)) {
       left--
-      if (left % CLOCK_STEP === 0 && this.clock.now() >= deadline) left = 0
+      if (left % CLOCK_STEP === 0 || lane.takenBytes >= CLOCK_BYTES) {
+        lane.takenBytes = 0
+        const now = this.clock.now()
+        if (now >= deadline) left = 0
+        else if (now >= showAt) {
+          this.deliver(lane, queue)
+          showAt = now + SHOW_MS
+        }
+      }
     }
     server.issue?.(lane)
     return left

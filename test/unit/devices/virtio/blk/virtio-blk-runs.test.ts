@@ -89,6 +89,14 @@ describe('limits', () => {
     expect(machine.disk.root.accounting.read).toMatchObject({ operations: 70, merged: 67 })
   })
 
+  test('512 KiB at the most', async () => {
+    const bytes = 160 * 1024
+    const machine = numbered({ diskBytes: 8 * bytes })
+    for (let i = 0; i < 5; i++) machine.driver.submitRead((i * bytes) / 512, DATA, bytes)
+    expect((await machine.run()).map(({ status }) => status)).toEqual(Array(5).fill(0))
+    expect(shapes(machine)).toEqual(['read 0+960', 'read 960+640'])
+  })
+
   test.each([
     ['maxTransfer', { maxTransfer: 2048 }, ['read 0+4', 'read 4+4', 'read 8+1']],
     ['maxTransfer of one request', { maxTransfer: 512 }, Array.from({ length: 9 }, (_, i) => `read ${i}+1`)],

@@ -29,6 +29,30 @@ describe('turns', () => {
     expect(machine.reap()).toHaveLength(150)
   })
 
+  test('of large requests the clock is read more often, and what is done is shown before the turn ends', async () => {
+    const bytes = 128 * 1024
+    const machine = new BlkMachine({
+      queueSize: 64,
+      driverQueueSize: 64,
+      diskBytes: 2 * bytes,
+      clock: undefined as never,
+    })
+    let now = 0
+    const shown: number[] = []
+    machine.clock.now = () => now
+    machine.disk.onCall = () => {
+      shown.push(machine.usedIndex)
+      now += 0.06
+    }
+    for (let i = 0; i < 20; i++) machine.driver.submitRead(0, DATA, bytes)
+    machine.driver.kick()
+    // Each is begun when the next has been taken. Small ones would all have been served before the first was shown.
+    expect(shown.slice(0, 7)).toEqual([0, 0, 2, 2, 4, 4, 6])
+    expect(machine.driver.queue.pending()).toBe(18)
+    await machine.settle()
+    expect(machine.reap()).toHaveLength(20)
+  })
+
   test('completions of one turn: one index update, one notification', async () => {
     const machine = new BlkMachine()
     machine.disk.held = []
