@@ -85,7 +85,7 @@ const LISTS = [
       },
       {
         name: 'front-ends',
-        files: ['hostile-messages', 'hostile-rings', 'dialogues'].map(
+        files: ['hostile-messages', 'hostile-rings', 'dialogues', 'set-aside'].map(
           (name) => `test/unit/exports/vhost-user/${name}.test.ts`,
         ),
         testTimeout: '10000',

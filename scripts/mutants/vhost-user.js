@@ -65,6 +65,24 @@ export const mutants = [
     replace: '    ring.base = undefined\n',
   },
   {
+    name: 'a record is forgotten though requests that were set aside are left in it',
+    file: `${EXPORT}/message-handlers.ts`,
+    find: '  if (ring.left === undefined) inflight?.forget(index)\n',
+    replace: '  inflight?.forget(index)\n',
+  },
+  {
+    name: 'requests that were set aside are left though nobody keeps them',
+    file: `${EXPORT}/ring-set.ts`,
+    find: 'keeps = this.isRecorded(ring) && this.host.negotiation.recordTravels',
+    replace: 'keeps = true',
+  },
+  {
+    name: 'what was left of a ring goes to a driver that begins anew',
+    file: `${EXPORT}/ring-set.ts`,
+    find: '    this.checkLeft(ring)\n',
+    replace: '',
+  },
+  {
     name: 'a ring that begins elsewhere does not call its driver',
     file: `${EXPORT}/ring-set.ts`,
     find: '    if (state.usedIndex !== 0 || state.availIndex !== 0) host.callRing(ring)\n',

@@ -182,6 +182,16 @@ export class LegalWorld {
     this.device.enableQueue(index, (this.queues[index] as DriverQueue).plan.config, state)
   }
 
+  /** The same, and what has failed or fails meanwhile is left to its next life. How many chains that were. */
+  async suspendQueue(index: number, failing: boolean): Promise<number> {
+    const { state, heads, lists } = await this.during(this.device.suspendQueue(index), failing)
+    const left = heads.length
+    await this.settle()
+    this.device.enableQueue(index, (this.queues[index] as DriverQueue).plan.config, state)
+    expect(this.device.refetch(index, heads, lists)).toBe(left)
+    return left
+  }
+
   async drain(): Promise<void> {
     const section = await this.during(drained(this.disk.node))
     await this.settle()

@@ -1,5 +1,6 @@
 // What the export drives: a virtio device through the calls of a transport, and nothing of its kind. `VirtioDevice` has them.
 
+import type { SuspendedQueue } from '../../devices/virtio/core/left-chains.js'
 import type { GuestMemory } from '../../devices/virtio/memory/guest-memory.js'
 import type { QueueState } from '../../devices/virtio/queue/device-queue.js'
 import type { InflightTracker } from '../../devices/virtio/queue/inflight-tracker.js'
@@ -27,8 +28,10 @@ export interface BackendDevice {
   enableQueue(index: number, config: QueueConfig, state?: QueueState, tracker?: InflightTracker): void
   /** Chains that were taken in an earlier life of a queue and never returned: they are served before anything new. */
   refetch(index: number, heads: readonly number[], lists?: readonly EarlierList[]): number
-  /** Stops a queue when its requests have ended; where it stood. */
+  /** Stops a queue when its requests have ended, those set aside with their error; where it stood. */
   stopQueue(index: number): Promise<QueueState>
+  /** Stops a queue when nothing is under way; where it stood, and what was set aside, for {@link refetch}. */
+  suspendQueue(index: number): Promise<SuspendedQueue>
   /** Serves what is there, without asking for notifications; whether there was anything. */
   poll(): boolean
   /** Asks for notifications. True where something has come meanwhile. */

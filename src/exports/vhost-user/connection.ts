@@ -218,8 +218,9 @@ export class VhostUserConnection implements RingHost, DeviceListener {
   }
 
   private async endRequests(): Promise<void> {
-    // They end in the rings while these are there, so that nothing is lost to whoever connects next.
-    if (this.table.stillWhole()) await this.rings.stopAll()
+    // They end in the rings while these are there, so that nothing is lost to whoever connects next. What is set aside stays in
+    // the record, which the front-end brings along.
+    if (this.table.stillWhole()) await this.rings.stopAll((ring) => this.rings.isRecorded(ring))
     await this.negotiation.resetDevice()
     this.device.setMemory(NO_MEMORY)
   }

@@ -156,7 +156,7 @@ async function getVringBase(connection: VhostUserConnection, { payload }: Receiv
   const { index } = decodeVringState(payload)
   const ring = rings.get(index)
   await rings.stop(ring)
-  inflight?.forget(index)
+  if (ring.left === undefined) inflight?.forget(index)
   ring.setDescriptor('kick', undefined)
   ring.kickSource = 'none'
   return {
@@ -261,6 +261,7 @@ function getInflight(connection: VhostUserConnection, { payload }: ReceivedMessa
   const { memory, fd, bytes } = InflightMemory.create(ipc, { queues, queueSize, packed: negotiation.packed })
   connection.inflight?.unmap()
   connection.inflight = memory
+  rings.recordReplaced()
   const described = { mmapSize: BigInt(bytes), mmapOffset: 0n, queues, queueSize }
   return { payload: encodeInflight(described, payload.byteLength), fd }
 }
@@ -279,6 +280,7 @@ function setInflight(connection: VhostUserConnection, { payload, descriptors }: 
     const adopted = InflightMemory.adopt(ipc, fd, described, negotiation.packed)
     connection.inflight?.unmap()
     connection.inflight = adopted
+    rings.recordReplaced()
   } finally {
     ipc.close(fd)
   }
@@ -288,10 +290,11 @@ function setInflight(connection: VhostUserConnection, { payload, descriptors }: 
 /** All rings are disabled and the device is at its beginning. */
 async function resetDevice(connection: VhostUserConnection): Promise<Reply> {
   const { rings, negotiation, inflight } = connection
-  await rings.stopAll()
+  await rings.stopAll(() => false)
   for (const ring of rings.rings) {
     ring.enabled = false
     ring.base = undefined
+    ring.left = undefined
     inflight?.forget(ring.index)
   }
   await negotiation.resetDevice()

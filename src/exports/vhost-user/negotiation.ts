@@ -7,8 +7,10 @@ import {
   VHOST_USER_PROTOCOL_F_BACKEND_REQ,
   VHOST_USER_PROTOCOL_F_CONFIG,
   VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS,
+  VHOST_USER_PROTOCOL_F_GET_VRING_BASE_INFLIGHT,
   VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS,
   VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD,
+  VHOST_USER_PROTOCOL_F_LOG_SHMFD,
   VHOST_USER_PROTOCOL_F_MQ,
   VHOST_USER_PROTOCOL_F_REPLY_ACK,
   VHOST_USER_PROTOCOL_F_RESET_DEVICE,
@@ -88,7 +90,24 @@ export class Negotiation {
     if (hasFeature(value, VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS) && (value & needs) !== needs) {
       throw new UnsuitableFrontEnd('EPROTO', 'in-band notifications without a channel and answers for them')
     }
+    // Vhost-user.rst, GET_VRING_BASE: there is nothing to leave requests in.
+    if (hasFeature(value, VHOST_USER_PROTOCOL_F_GET_VRING_BASE_INFLIGHT)) {
+      if (!hasFeature(value, VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD)) {
+        throw new BlockError(
+          'EINVAL',
+          'requests are to be left in a record of requests in flight, which was not agreed',
+        )
+      }
+    }
     this.protocol = value
+  }
+
+  /**
+   * Whether the record of requests in flight goes where the rings go. A front-end says so by GET_VRING_BASE_INFLIGHT; one that
+   * cannot log what is written does not move its guest to another host, and keeps the record that it has.
+   */
+  get recordTravels(): boolean {
+    return this.has(VHOST_USER_PROTOCOL_F_GET_VRING_BASE_INFLIGHT) || !this.has(VHOST_USER_PROTOCOL_F_LOG_SHMFD)
   }
 
   /** Whether {@link setFeatures} with this set would change anything. */
@@ -161,6 +180,7 @@ function offeredProtocol(offer: ProtocolOffer): bigint {
     VHOST_USER_PROTOCOL_F_RESET_DEVICE,
     VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS,
     VHOST_USER_PROTOCOL_F_STATUS,
+    VHOST_USER_PROTOCOL_F_GET_VRING_BASE_INFLIGHT,
   ]
   if (offer.inbandNotifications) bits.push(VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS)
   if (offer.xenMappings) bits.push(VHOST_USER_PROTOCOL_F_XEN_MMAP)

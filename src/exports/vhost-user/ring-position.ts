@@ -2,6 +2,7 @@
 // requests in flight where there is one.
 
 import { BlockError } from '../../common/error.js'
+import type { SuspendedQueue } from '../../devices/virtio/core/left-chains.js'
 import { type GuestMemory, viewOf } from '../../devices/virtio/memory/guest-memory.js'
 import type { QueueState } from '../../devices/virtio/queue/device-queue.js'
 import type { InflightTracker } from '../../devices/virtio/queue/inflight-tracker.js'
@@ -63,10 +64,19 @@ export interface RingStart {
   /** The front-end knows of records of requests in flight, and so what a base is. */
   knowsRecords: boolean
   inflight: { memory: Pick<InflightMemory, 'part' | 'shape'>; index: number } | undefined
+  /** Where it was stopped on this connection with requests left, if it goes on from there. */
+  left: SuspendedQueue | undefined
 }
 
 /** Where a ring goes on. Throws EINVAL for a base or a record that cannot be true. */
 export function ringPosition(start: RingStart): RingPosition {
+  const { left } = start
+  const known = knownPosition(start)
+  // The record, where there is one, has the same requests, yet not how those ended that are held for their turn.
+  return left === undefined ? known : { ...left, tracker: known.tracker }
+}
+
+function knownPosition(start: RingStart): RingPosition {
   const { memory, config, packed, inflight } = start
   const given = givenState(start)
   const part = inflight?.memory.part(inflight.index)

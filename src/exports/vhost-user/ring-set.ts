@@ -1,6 +1,7 @@
 // The rings of one connection: what starts and stops them. A ring runs when all of it is known, it is enabled, and a way to
 // kick it has been set (vhost-user.rst, Ring states); it stops when its base is asked for, when it is disabled, and for as
-// long as memory is being replaced. To stop is to wait until its requests have ended.
+// long as memory is being replaced. To stop is to wait until its requests have ended. Those that the `stop` policy has set
+// aside are left for when the ring goes on, where somebody keeps them until then, and answered with their error where not.
 
 import { BlockError } from '../../common/error.js'
 import type { HostIpc } from '../../common/host-ipc.js'
@@ -100,6 +101,7 @@ export class RingSet {
     if (table.memory === undefined || negotiation.features === undefined) return
     const config = this.layout(size, address)
     const inflight = host.inflight === undefined ? undefined : { memory: host.inflight, index: ring.index }
+    this.checkLeft(ring)
     const { state, tracker, heads, lists } = ringPosition({
       memory: table.memory,
       config,
@@ -107,6 +109,7 @@ export class RingSet {
       base: ring.base,
       knowsRecords: negotiation.has(VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD),
       inflight,
+      left: ring.left,
     })
     this.rewatch(ring)
     try {
@@ -117,6 +120,7 @@ export class RingSet {
       throw error
     }
     ring.running = true
+    ring.left = undefined
     this.ranSinceReset = true
     this.everRan = true
     if (heads.length > 0) device.refetch(ring.index, heads, lists)
@@ -134,18 +138,29 @@ export class RingSet {
     )
   }
 
-  /** Stops the ring once its requests have ended; its base is where it stood. */
-  async stop(ring: Ring): Promise<void> {
+  /**
+   * Stops the ring once its requests have ended; its base is where it stood. Requests that are set aside are left where they
+   * are kept: by default in a record that goes where the ring goes (vhost-user.rst, GET_VRING_BASE).
+   */
+  async stop(ring: Ring, keeps = this.isRecorded(ring) && this.host.negotiation.recordTravels): Promise<void> {
+    const { device, negotiation } = this.host
     ring.stopWatching()
     if (!ring.running) return
-    const state = await this.host.device.stopQueue(ring.index)
-    ring.base = encodeBase(state, this.host.negotiation.packed)
+    const end = keeps ? await device.suspendQueue(ring.index) : undefined
+    const state = end?.state ?? (await device.stopQueue(ring.index))
+    if (end !== undefined && end.heads.length > 0) ring.left = end
+    ring.base = encodeBase(state, negotiation.packed)
     ring.running = false
+  }
+
+  /** Whether the record of requests in flight has a part for the ring. */
+  isRecorded(ring: Ring): boolean {
+    return this.host.inflight?.holds(ring.index) === true
   }
 
   /** Stops every ring that runs, does `change`, and starts them again; those that then cannot run stay off. */
   async whileStopped(change: () => void): Promise<void> {
-    const stopped = await this.stopAll()
+    const stopped = await this.stopAll(() => true)
     change()
     for (const ring of stopped) {
       try {
@@ -156,11 +171,24 @@ export class RingSet {
     }
   }
 
-  /** Stops every ring; those that ran. */
-  async stopAll(): Promise<Ring[]> {
+  /** Stops every ring; those that ran. Whether what is set aside is left, `keeps` says of each; by default as {@link stop}. */
+  async stopAll(keeps?: (ring: Ring) => boolean): Promise<Ring[]> {
     const running = this.rings.filter((ring) => ring.running)
-    for (const ring of running) await this.stop(ring)
+    for (const ring of running) await this.stop(ring, keeps?.(ring))
     return running
+  }
+
+  /** What is left says the record alone from now on: it is another one. */
+  recordReplaced(): void {
+    for (const ring of this.rings) ring.left = undefined
+  }
+
+  /** A ring that begins anywhere but where it stood is another one, whose driver knows nothing of what was left. */
+  private checkLeft(ring: Ring): void {
+    const { negotiation, inflight } = this.host
+    if (ring.left === undefined || ring.base === encodeBase(ring.left.state, negotiation.packed)) return
+    ring.left = undefined
+    inflight?.forget(ring.index)
   }
 
   private stopped(index: number): Ring {

@@ -3,6 +3,7 @@
 
 import { BlockError } from '../../common/error.js'
 import type { HostIpc, Watch } from '../../common/host-ipc.js'
+import type { SuspendedQueue } from '../../devices/virtio/core/left-chains.js'
 import type { VringAddress } from '../../protocols/vhost-user/payloads.js'
 
 /** How the driver's kicks arrive. */
@@ -16,6 +17,8 @@ export class Ring {
   /** As SET_VRING_BASE has it: an index, or of a packed ring both indices with their wrap counters. Undefined: fresh. */
   base: number | undefined
   address: VringAddress | undefined
+  /** Where it stood with requests that the `stop` policy had set aside, which are done again where it goes on from there. */
+  left: SuspendedQueue | undefined
   enabled = false
   kickSource: KickSource = 'none'
   /** The device serves it. */
@@ -91,6 +94,7 @@ export class Ring {
     this.size = 0
     this.base = undefined
     this.address = undefined
+    this.left = undefined
     this.enabled = false
     this.kickSource = 'none'
   }

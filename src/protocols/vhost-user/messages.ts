@@ -61,6 +61,8 @@ export const VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS = 14
 export const VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS = 15
 export const VHOST_USER_PROTOCOL_F_STATUS = 16
 export const VHOST_USER_PROTOCOL_F_XEN_MMAP = 17
+/** A ring whose base is asked for may leave requests in the record of those in flight, which the front-end takes along. */
+export const VHOST_USER_PROTOCOL_F_GET_VRING_BASE_INFLIGHT = 20
 
 /** Most regions in one VHOST_USER_SET_MEM_TABLE. */
 export const VHOST_MEMORY_BASELINE_NREGIONS = 8

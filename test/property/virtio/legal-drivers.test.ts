@@ -46,8 +46,13 @@ async function step(world: LegalWorld, random: RandomBelow, failing: boolean): P
       await world.move(failing)
       return
     case 6:
-      // What is parked would be answered with its error.
-      if (random(2) > 0 || world.device.parkedRequests > 0 || failing) return
+      if (random(2) > 0) return
+      // What is parked would be answered with its error where the queue is stopped for good.
+      if (failing || world.device.parkedRequests > 0) {
+        count('suspended')
+        count('suspended with requests left', (await world.suspendQueue(index, failing)) > 0 ? 1 : 0)
+        return
+      }
       count('stopped')
       await world.restartQueue(index)
       return
@@ -86,7 +91,8 @@ test('whatever happens to the device, each request is done once', async () => {
     }),
     { numRuns: RUNS },
   )
-  for (const what of ['polled', 'resumed', 'moved', 'moved with parked requests', 'stopped', 'drained']) {
+  for (const what of ['polled', 'resumed', 'moved', 'moved with parked requests', 'stopped', 'suspended', 'drained']) {
     expect(happened[what], what).toBeGreaterThan(20)
   }
+  expect(happened['suspended with requests left']).toBeGreaterThan(20)
 }, 240_000)

@@ -25,17 +25,21 @@ export interface ServedDisk {
 
 const BYTES = 16 << 20
 
-/** Serves a new disk of 16 MiB: in memory, where requests end at once, or in a file, where writes take their time. */
-export async function serveDisk(options: Partial<VhostUserBlkOptions> = {}, onFile = false): Promise<ServedDisk> {
+/** Serves a disk: a new one of 16 MiB, in memory, where requests end at once, or in a file, where writes take their time. */
+export async function serveDisk(
+  options: Partial<VhostUserBlkOptions> = {},
+  medium: 'memory' | 'file' | NodeDisk = 'memory',
+): Promise<ServedDisk> {
   const folder = mkdtempSync(join(tmpdir(), 'vhost-user-'))
   const socket = join(folder, 'socket')
   const log: string[] = []
   const image = join(folder, 'disk.img')
-  if (onFile) {
+  if (medium === 'file') {
     writeFileSync(image, '')
     truncateSync(image, BYTES)
   }
-  const disk = await openDisk(onFile ? image : { driver: 'memory', size: BYTES })
+  const opened = typeof medium !== 'string'
+  const disk = opened ? medium : await openDisk(medium === 'file' ? image : { driver: 'memory', size: BYTES })
   const server = await serveVhostUserBlk(disk, { socket, log: (line) => log.push(line), ...options })
   return {
     disk,

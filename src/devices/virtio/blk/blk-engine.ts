@@ -104,10 +104,10 @@ export class BlkEngine implements ChainServer, BlkRequestOwner, BlkRunOwner {
     return this.parked.chains(lane)
   }
 
-  /** Forgets what is parked: its queues have ended. */
-  drop(): void {
-    for (const { request } of this.parked.take()) this.release(request)
-    this.resumeWhenReleased = false
+  /** Forgets what is parked, of a queue or of all: they have ended. */
+  drop(lane?: Lane): void {
+    for (const { request } of this.parked.take(lane)) this.release(request)
+    if (this.parked.size === 0) this.resumeWhenReleased = false
   }
 
   /** Answers what is parked of a queue with the error that it met. */
@@ -243,8 +243,8 @@ export class BlkEngine implements ChainServer, BlkRequestOwner, BlkRunOwner {
     const kind = requestKindOf(request.type)
     const action = errorAction(root, kind, error)
     applyErrorAction(root, kind, error, action)
-    // A queue that is being stopped has no later: what fails now is answered.
-    if (action === 'stop' && request.queue?.live === true && !request.lane.halted) {
+    // A queue that is being stopped for good has no later: what fails now is answered.
+    if (action === 'stop' && request.queue?.live === true && request.lane.halt !== 'answer') {
       this.parked.add(request, error)
       return
     }

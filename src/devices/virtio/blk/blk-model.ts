@@ -130,8 +130,8 @@ export class BlkModel implements DeviceModel {
     this.engine.issue(lane)
   }
 
-  drop(): void {
-    this.engine.drop()
+  drop(lane?: Lane): void {
+    this.engine.drop(lane)
   }
 
   giveUp(lane: Lane): void {

@@ -4,7 +4,6 @@
 import type { Clock } from '../../../common/clock.js'
 import type { Trace } from '../../../common/trace.js'
 import type { FeatureSet } from '../../../protocols/virtio/features.js'
-import type { DescriptorChain } from '../memory/descriptor-chain.js'
 import type { ModelState } from './device-state.js'
 import type { Lane } from './lane.js'
 import type { ChainServer, QueueService } from './queue-service.js'
@@ -45,13 +44,8 @@ export interface DeviceModel extends ChainServer {
   /** Back to the beginning. Nothing is in flight. */
   reset?(): void
 
-  /** Every queue has ended: what was set aside is forgotten. */
-  drop?(): void
   /** A queue is being stopped: what was set aside of it is answered with the error that it met. */
   giveUp?(lane: Lane): void
-
-  /** The chains of a queue that were set aside. */
-  setAside?(lane: Lane): readonly DescriptorChain[]
 
   /** What {@link load} needs of its own, as plain data. Nothing is in flight. */
   save?(): ModelState

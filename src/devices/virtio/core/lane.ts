@@ -1,7 +1,8 @@
 // One queue of a device over all its lives, and whether somebody is at it or will be.
 
-import type { DeviceQueue, QueueState } from '../queue/device-queue.js'
+import type { DeviceQueue } from '../queue/device-queue.js'
 import type { QueueConfig } from '../queue/queue-layout.js'
+import type { SuspendedQueue } from './left-chains.js'
 import { type HostNotifier, VIRTIO_MSI_NO_VECTOR } from './notifiers.js'
 
 /** A queue of a device. */
@@ -19,10 +20,13 @@ export interface Lane {
   fetchOnTurn: boolean
   /** The driver was asked for no notifications. */
   suppressed: boolean
-  /** Nothing more is fetched: the queue is being stopped. */
-  halted: boolean
-  /** Hears where the queue stood once all of its heads are back. */
-  onStopped: ((state: QueueState) => void) | undefined
+  /**
+   * The queue is being ended, and nothing more is fetched: `answer`, when all of its heads are back, so that what fails now is
+   * answered; `keep`, when nothing of it is under way any more, and what was set aside stays for its next life.
+   */
+  halt: 'answer' | 'keep' | undefined
+  /** Hears where the queue stood when it has ended. */
+  onStopped: ((end: SuspendedQueue) => void) | undefined
   /**
    * Buffers are taken when the device has something to put into them, not when they become available: what is available is
    * no reason to look again.
@@ -47,7 +51,7 @@ export function createLane(index: number, onTurn: (lane: Lane) => void): Lane {
     scheduled: false,
     fetchOnTurn: false,
     suppressed: false,
-    halted: false,
+    halt: undefined,
     onStopped: undefined,
     onDemand: false,
     takenBytes: 0,

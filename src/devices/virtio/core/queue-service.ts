@@ -6,8 +6,10 @@
 
 import type { Clock } from '../../../common/clock.js'
 import { KiB } from '../../../common/units.js'
-import type { DeviceQueue, QueueState } from '../queue/device-queue.js'
+import type { DescriptorChain } from '../memory/descriptor-chain.js'
+import type { DeviceQueue } from '../queue/device-queue.js'
 import { createLane, type Lane } from './lane.js'
+import { onlyLeft, type SuspendedQueue, suspended } from './left-chains.js'
 
 /** Chains fetched in one turn, and the milliseconds spent on them. */
 const TURN_CHAINS = 256
@@ -27,6 +29,10 @@ export interface ChainServer {
   take(lane: Lane, queue: DeviceQueue): boolean
   /** Nothing more is taken for now: begins what was kept back to be joined with more. */
   issue?(lane: Lane): void
+  /** The chains of a queue that were set aside. */
+  setAside?(lane: Lane): readonly DescriptorChain[]
+  /** A queue ends, or every one: what was set aside of it is forgotten. */
+  drop?(lane?: Lane): void
 }
 
 /** What the service needs of its device. */
@@ -120,13 +126,16 @@ export class QueueService {
     this.host.released()
   }
 
-  /** Takes no more from a queue and ends it; where it stood once every head is back and shown to the driver. */
-  stop(lane: Lane): Promise<QueueState> {
-    lane.halted = true
+  /**
+   * Takes no more from a queue and ends it; where it stood. `answer`: once every head is back and shown to the driver, chains
+   * of an earlier life too. `keep`: once nothing is under way, with the chains that are left.
+   */
+  stop(lane: Lane, halt: 'answer' | 'keep'): Promise<SuspendedQueue> {
+    lane.halt = halt
     return new Promise((resolve) => {
       lane.onStopped = resolve
       if (lane.queue !== undefined && !lane.serving) this.deliver(lane, lane.queue)
-      if (lane.queue !== undefined && lane.queue.earlier > 0) this.schedule(lane, true)
+      if (halt === 'answer' && lane.queue !== undefined && lane.queue.earlier > 0) this.schedule(lane, true)
       this.rest(lane)
     })
   }
@@ -137,7 +146,13 @@ export class QueueService {
    */
   detach(): void {
     this.polling = false
-    for (const lane of this.lanes) if (lane.queue !== undefined) this.end(lane, lane.queue)
+    for (const lane of this.lanes) {
+      const { queue } = lane
+      if (queue === undefined) continue
+      // Who waits for a queue to stop is told where it stood: what has come back counts.
+      if (lane.onStopped !== undefined) queue.publish()
+      this.end(lane, queue)
+    }
   }
 
   /** A request of a lane has ended outside of its turn. */
@@ -190,7 +205,7 @@ export class QueueService {
     // A driver that reset the device from its notification may have kicked the new queue, which found the lane busy.
     if (lane.queue !== undefined && lane.queue !== queue) this.schedule(lane, true)
     // A section, a stop or a reset that began meanwhile has seen requests that were not delivered yet.
-    if (this.held || lane.halted || !queue.live) this.rest(lane)
+    if (this.held || lane.halt !== undefined || !queue.live) this.rest(lane)
     return budget < TURN_CHAINS
   }
 
@@ -216,8 +231,8 @@ export class QueueService {
   }
 
   private mayFetch(lane: Lane, queue: DeviceQueue): boolean {
-    // What a queue that is being stopped took over from an earlier life is still its to serve.
-    const open = !lane.halted || queue.earlier > 0
+    // What a queue took over from an earlier life is still its to serve where it has to leave nothing.
+    const open = lane.halt === undefined || (lane.halt === 'answer' && queue.earlier > 0)
     return this.holds === 0 && open && queue.live && queue.fault === undefined && this.host.running
   }
 
@@ -254,22 +269,33 @@ export class QueueService {
   private rest(lane: Lane): void {
     const { queue } = lane
     if (lane.onStopped !== undefined && queue !== undefined) {
-      const left = queue.earlier > 0 && queue.fault === undefined && this.host.running
-      if (!left && !lane.serving && queue.inFlight === 0 && !queue.unpublished) this.end(lane, queue)
+      if (!lane.serving && !queue.unpublished && this.mayEnd(lane, queue)) this.end(lane, queue)
     }
     if (!this.busy) this.host.atRest()
   }
 
+  private mayEnd(lane: Lane, queue: DeviceQueue): boolean {
+    if (lane.halt === 'keep') return onlyLeft(queue, this.setAside(lane))
+    const unserved = queue.earlier > 0 && queue.fault === undefined && this.host.running
+    return !unserved && queue.inFlight === 0
+  }
+
+  private setAside(lane: Lane): readonly DescriptorChain[] {
+    return this.server.setAside?.(lane) ?? []
+  }
+
   private end(lane: Lane, queue: DeviceQueue): void {
     const { onStopped } = lane
-    const state = onStopped === undefined ? undefined : queue.save()
+    // Now, since a request that was set aside may be resumed before who waits hears of it.
+    const end = onStopped === undefined ? undefined : suspended(queue, this.setAside(lane))
+    if (lane.halt === 'keep') this.server.drop?.(lane)
     queue.retire()
     lane.queue = undefined
     lane.config = undefined
     lane.suppressed = false
-    lane.halted = false
+    lane.halt = undefined
     lane.onStopped = undefined
     lane.notifier?.stop()
-    if (state !== undefined) onStopped?.(state)
+    if (end !== undefined) onStopped?.(end)
   }
 }

@@ -3,11 +3,8 @@
 
 import { BlockError } from '../../../common/error.js'
 import { VIRTIO_F_RING_PACKED } from '../../../protocols/virtio/features.js'
-import type { DescriptorChain } from '../memory/descriptor-chain.js'
-import type { DeviceQueue } from '../queue/device-queue.js'
 import type { QueueConfig } from '../queue/queue-layout.js'
 import { entriesTaken } from '../queue/queue-state.js'
-import type { EarlierList } from '../queue/taken-heads.js'
 import type { DeviceControl } from './device-control.js'
 import type { DeviceModel } from './device-model.js'
 import {
@@ -20,6 +17,7 @@ import {
 } from './device-state.js'
 import type { InterruptSource } from './interrupt-source.js'
 import type { Lane } from './lane.js'
+import { chainsLeft, type LeftChain } from './left-chains.js'
 import type { QueueService } from './queue-service.js'
 import type { VirtioTransport } from './transport.js'
 
@@ -39,10 +37,8 @@ export function captureDevice(parts: DeviceParts): VirtioDeviceState {
   for (const lane of service.lanes) {
     const { queue, config } = lane
     if (queue === undefined || config === undefined) continue
-    const chains = (model.setAside?.(lane) ?? []).map((chain) => savedChain(queue, chain))
-    for (const { head, list } of queue.earlierChains()) chains.push(earlierChain(queue, head, list))
-    const saved = { index: lane.index, config: structuredConfig(config), state: queue.save() }
-    queues.push({ ...saved, chains: inTurn(queue, chains) })
+    const chains = chainsLeft(queue, model.setAside?.(lane) ?? []).map(savedChain)
+    queues.push({ index: lane.index, config: structuredConfig(config), state: queue.save(), chains })
   }
   return {
     version: DEVICE_STATE_VERSION,
@@ -103,25 +99,9 @@ function takeOver(transport: Pick<VirtioTransport, 'refetch'>, saved: SavedQueue
   return transport.refetch(index, heads, lists) === heads.length
 }
 
-function savedChain(queue: DeviceQueue, chain: DescriptorChain): SavedChain {
-  const { head } = chain
-  return { head, slots: queue.slotsOf(head), descriptors: [...chain.descriptors()] }
-}
-
-/** A chain that was loaded and has not been served since. */
-function earlierChain(queue: DeviceQueue, head: number, list: EarlierList | undefined): SavedChain {
-  return { head, slots: list?.slots ?? queue.slotsOf(head), descriptors: [...(list?.descriptors ?? [])] }
-}
-
-/** In order: as they have to go back, those among them that have been done and are held for their turn. */
-function inTurn(queue: DeviceQueue, chains: SavedChain[]): SavedChain[] {
-  const order = queue.ordered()
-  if (order.length === 0) return chains
-  const turns = new Map(order.map(({ head }, turn) => [head, turn]))
-  const held = order.flatMap(({ head, done }): SavedChain[] =>
-    done === undefined ? [] : [{ head, slots: queue.slotsOf(head), descriptors: [], done }],
-  )
-  return [...chains, ...held].sort((a, b) => (turns.get(a.head) ?? 0) - (turns.get(b.head) ?? 0))
+function savedChain({ head, list }: LeftChain): SavedChain {
+  const { slots, descriptors, done } = list
+  return { head, slots, descriptors: [...descriptors], ...(done === undefined ? {} : { done }) }
 }
 
 function structuredConfig(config: QueueConfig): QueueConfig {

@@ -1,5 +1,5 @@
 // Requests that the `stop` policy has set aside: they have failed, their heads are still the device's, and they count
-// nowhere until somebody resumes them, stops their queue, or resets it.
+// nowhere until somebody resumes them, stops or suspends their queue, or resets it.
 
 import type { BlockError } from '../../../common/error.js'
 import type { DescriptorChain } from '../memory/descriptor-chain.js'

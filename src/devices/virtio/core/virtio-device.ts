@@ -20,6 +20,7 @@ import type { DeviceModel } from './device-model.js'
 import { parseDeviceState, type VirtioDeviceState } from './device-state.js'
 import { InterruptSource } from './interrupt-source.js'
 import type { Lane } from './lane.js'
+import type { SuspendedQueue } from './left-chains.js'
 import { type GuestNotifier, type HostNotifier, VIRTIO_MSI_NO_VECTOR } from './notifiers.js'
 import { QueueService } from './queue-service.js'
 import { queueFeatures, type RingOffer, ringFeatures } from './ring-features.js'
@@ -179,7 +180,16 @@ export class VirtioDevice implements VirtioTransport {
   async stopQueue(index: number): Promise<QueueState> {
     const lane = this.runningLane(index, 'stop-queue')
     this.model.giveUp?.(lane)
-    return this.service.stop(lane)
+    return (await this.service.stop(lane, 'answer')).state
+  }
+
+  /**
+   * Stops a queue when nothing of it is under way; what the `stop` policy has set aside of it, then or while it waits, is not
+   * answered but goes along with where the queue stood, to be given to its next life by {@link refetch}: nothing is lost, and
+   * the driver sees no error. Ends and rejects as {@link stopQueue}.
+   */
+  async suspendQueue(index: number): Promise<SuspendedQueue> {
+    return this.service.stop(this.runningLane(index, 'suspend-queue'), 'keep')
   }
 
   /**
@@ -255,7 +265,7 @@ export class VirtioDevice implements VirtioTransport {
   async pause(): Promise<void> {
     if (!this.paused) this.service.hold()
     this.paused = true
-    await this.rest()
+    if (this.service.busy) await new Promise<void>((resolve) => this.whenAtRest.push(resolve))
   }
 
   /** Fetches again. */
@@ -319,10 +329,6 @@ export class VirtioDevice implements VirtioTransport {
     return { model, control, service, interrupts }
   }
 
-  private async rest(): Promise<void> {
-    if (this.service.busy) await new Promise<void>((resolve) => this.whenAtRest.push(resolve))
-  }
-
   private get usable(): boolean {
     return this.resetting === undefined && this.closing === undefined
   }
@@ -330,7 +336,7 @@ export class VirtioDevice implements VirtioTransport {
   private runningLane(index: number, op: string): Lane {
     const lane = this.service.lanes[index]
     if (lane?.queue === undefined) throw this.refuse('EINVAL', `queue ${String(index)} is not running`, op)
-    if (lane.halted) throw this.refuse('EBUSY', `queue ${index} is being stopped`, op)
+    if (lane.halt !== undefined) throw this.refuse('EBUSY', `queue ${index} is being stopped`, op)
     return lane
   }
 

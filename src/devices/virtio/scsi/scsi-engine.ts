@@ -73,10 +73,10 @@ export class ScsiEngine {
     if (this.resumeWhenReleased) this.clock.nextTurn(() => this.resume())
   }
 
-  /** Forgets what was set aside: its queues have ended. */
-  drop(): void {
-    this.setAside.take()
-    this.resumeWhenReleased = false
+  /** Forgets what was set aside, of a queue or of all: they have ended. */
+  drop(lane?: Lane): void {
+    this.setAside.take(lane)
+    if (this.setAside.size === 0) this.resumeWhenReleased = false
   }
 
   /** Answers what was set aside of a queue with the error that it met. */
@@ -182,8 +182,8 @@ export class ScsiEngine {
     const kind = scsiKindOf(request.command)
     const action = errorAction(unit.root, kind, error)
     applyErrorAction(unit.root, kind, error, action)
-    // There is no later for a queue that is being stopped or was reset, nor for a disk that is being detached.
-    const later = request.live && !request.lane.halted && this.bus.find(unit.target, unit.lun) === unit
+    // There is no later for a queue that is being stopped for good or was reset, nor for a disk that is being detached.
+    const later = request.live && request.lane.halt !== 'answer' && this.bus.find(unit.target, unit.lun) === unit
     if (action === 'stop' && later) {
       this.setAside.add(request, error)
       return

@@ -194,8 +194,8 @@ export class ScsiModel implements DeviceModel {
     return lane.index === CONTROL_QUEUE ? this.tasks.take(lane, queue) : this.events.take(lane, queue)
   }
 
-  drop(): void {
-    this.engine.drop()
+  drop(lane?: Lane): void {
+    this.engine.drop(lane)
   }
 
   giveUp(lane: Lane): void {

@@ -61,9 +61,14 @@ export class InflightMemory {
     return new InflightMemory(ipc.map(fd, Number(mmapOffset), bytes), shape)
   }
 
+  /** Whether it has a part for the ring. */
+  holds(ring: number): boolean {
+    return ring < this.shape.queues
+  }
+
   /** The part of one ring; undefined for a ring it has no room for. */
   part(ring: number): ArrayBuffer | undefined {
-    if (ring >= this.shape.queues) return undefined
+    if (!this.holds(ring)) return undefined
     const bytes = partBytes(this.shape)
     return this.mapping.view(ring * bytes, bytes)
   }

@@ -111,7 +111,7 @@ describe('U05: records of requests in flight', () => {
 describe('U07: memory replaced while requests run', () => {
   test.each([false, true])('rings stop, requests end, the ring goes on in the new memory; packed %s', (packed) =>
     leavesNothingOpen(async () => {
-      const served = await serveDisk({}, true)
+      const served = await serveDisk({}, 'file')
       const guest = new SharedGuest(ipc, { slots: false, packed })
       await guest.start(served.socket)
       const jobs = Array.from({ length: 200 }, async (_, i) => {
@@ -147,7 +147,7 @@ describe('U07: memory replaced while requests run', () => {
 describe('U08: a front-end that goes away', () => {
   test.each([false, true])('in the middle of requests, and another that goes on; packed %s', (packed) =>
     leavesNothingOpen(async () => {
-      const served = await serveDisk({}, true)
+      const served = await serveDisk({}, 'file')
       const guest = new SharedGuest(ipc, { packed })
       await guest.start(served.socket)
       for (let round = 0; round < 10; round++) {

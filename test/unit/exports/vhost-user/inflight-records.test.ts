@@ -117,6 +117,7 @@ function position({ memory, plan, record, packed }: World) {
     base: undefined,
     knowsRecords: true,
     inflight: { memory: { part: () => record, shape }, index: 0 },
+    left: undefined,
   })
 }
 

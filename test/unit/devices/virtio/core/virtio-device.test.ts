@@ -228,6 +228,22 @@ describe('stopping a queue', () => {
     expect(machine.device.readStatus()).toBe(0)
   })
 
+  test('by a reset while a request has come back and was not shown yet', async () => {
+    const machine = new BlkMachine()
+    machine.disk.held = []
+    machine.driver.submitRead(0, DATA, 512)
+    machine.driver.submitRead(8, DATA + 4096, 512)
+    machine.driver.kick()
+    const stopped = machine.device.stopQueue(0)
+    machine.disk.held[0]?.settle()
+    while (machine.device.requestsInFlight > 1) await undefined
+    machine.device.writeStatus(0)
+    expect(await stopped).toMatchObject({ availIndex: 2, usedIndex: 1 })
+    machine.disk.held[1]?.settle()
+    await machine.settle()
+    expect(machine.device.readStatus()).toBe(0)
+  })
+
   test('from inside the notification of its last request', async () => {
     let stopped: Promise<unknown> | undefined
     const machine: BlkMachine = new BlkMachine({
@@ -238,6 +254,78 @@ describe('stopping a queue', () => {
     machine.driver.submitFlush()
     await machine.run()
     expect(await stopped).toMatchObject({ availIndex: 1, usedIndex: 1 })
+  })
+})
+
+describe('suspending a queue', () => {
+  test('leaves what was set aside, and what fails meanwhile, for its next life', async () => {
+    const machine = new BlkMachine({ disk: { onError: 'stop' } })
+    const { device, driver, disk } = machine
+    disk.fault = (call) => (call.offset === 0 ? new BlockError('EIO', 'no') : undefined)
+    driver.submitRead(0, DATA, 512)
+    await machine.run()
+    expect(device.parkedRequests).toBe(1)
+    disk.held = []
+    driver.submitWrite(8, DATA + 4096, 512)
+    driver.submitRead(16, DATA + 8192, 512)
+    driver.kick()
+    await machine.settle()
+    let ended = false
+    const suspended = device.suspendQueue(0).finally(() => {
+      ended = true
+    })
+    await expect(device.suspendQueue(0)).rejects.toMatchObject({ code: 'EBUSY' })
+    disk.held[0]?.settle(new BlockError('EIO', 'late'))
+    await machine.settle()
+    expect(ended).toBe(false)
+    disk.held[1]?.settle()
+    await machine.settle()
+    const { state, heads, lists } = await suspended
+    expect([state.availIndex, state.usedIndex, heads.length]).toEqual([3, 1, 2])
+    expect([device.isQueueRunning(0), device.parkedRequests]).toEqual([false, 0])
+    // Nothing is left that could be resumed.
+    device.resume()
+    expect(machine.reap()).toMatchObject([{ status: 0, used: 513 }])
+    disk.held = undefined
+    disk.fault = undefined
+    device.enableQueue(0, driver.plan.config, state)
+    expect(device.refetch(0, heads, lists)).toBe(2)
+    await machine.settle()
+    expect(machine.reap().map(({ status }) => status)).toEqual([0, 0])
+    expect(await machine.works()).toBe(true)
+  })
+
+  test('does not serve what its queue took over and has not served', async () => {
+    const machine = new BlkMachine({ disk: { onError: 'stop' } })
+    const { device, driver, disk } = machine
+    disk.fault = () => new BlockError('EIO', 'no')
+    driver.submitRead(0, DATA, 512)
+    await machine.run()
+    const first = await machine.during(device.suspendQueue(0))
+    await device.pause()
+    device.enableQueue(0, driver.plan.config, first.state)
+    device.refetch(0, first.heads, first.lists)
+    const again = await machine.during(device.suspendQueue(0))
+    expect([again.state, again.heads]).toEqual([first.state, first.heads])
+    device.unpause()
+    disk.fault = undefined
+    device.enableQueue(0, driver.plan.config, again.state)
+    device.refetch(0, again.heads, again.lists)
+    await machine.settle()
+    expect(machine.reap()).toMatchObject([{ status: 0 }])
+  })
+
+  test('a reset ends the wait', async () => {
+    const machine = new BlkMachine()
+    machine.disk.held = []
+    machine.driver.submitRead(0, DATA, 512)
+    machine.driver.kick()
+    const suspended = machine.device.suspendQueue(0)
+    machine.driver.reset()
+    expect(await suspended).toMatchObject({ state: { availIndex: 1, usedIndex: 0 }, heads: [] })
+    machine.disk.held[0]?.settle()
+    await machine.settle()
+    expect(machine.device.readStatus()).toBe(0)
   })
 })
 

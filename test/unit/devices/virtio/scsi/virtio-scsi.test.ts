@@ -289,6 +289,24 @@ describe('errors of the backend', () => {
     expect([...made.reap().values()]).toMatchObject([{ status: 0 }])
     expect(disk.data[1024]).toBe(4)
   })
+
+  test('a suspended queue leaves what was set aside for its next life', async () => {
+    const made = started({ disk: { onError: 'stop' } })
+    await made.ready({ cdb: [0] })
+    const disk = made.disks[0] as (typeof made.disks)[0]
+    disk.fault = () => new BlockError('ENOSPC', 'full')
+    made.submit(write)
+    await made.settle()
+    const { state, heads, lists } = await made.device.suspendQueue(2)
+    expect([made.device.parkedRequests, heads.length]).toEqual([0, 1])
+    made.device.resume()
+    disk.fault = undefined
+    made.device.enableQueue(2, made.queues[2]?.plan.config as never, state)
+    made.device.refetch(2, heads, lists)
+    await made.settle()
+    expect([...made.reap().values()]).toMatchObject([{ status: 0 }])
+    expect(disk.data[1024]).toBe(4)
+  })
 })
 
 describe('malformed requests', () => {
