@@ -7,6 +7,7 @@ import { flush } from '../../../io/flush.js'
 import { write } from '../../../io/write.js'
 import { ENTRY_BYTES, host, MAX_REFCOUNT_TABLE_BYTES } from '../format/layout.js'
 import { Table64 } from '../format/table.js'
+import { isWatched, reach } from '../metadata/debug-points.js'
 import { repairHeaderFields } from '../metadata/header-update.js'
 import type { CheckRun } from './check-run.js'
 
@@ -31,6 +32,7 @@ export async function rebuildRefcounts(run: CheckRun): Promise<Table64> {
   releaseOldStructure(run)
   const table = new Table64(new Uint8Array(placement.tableClusters * clusterSize))
   for (const [index, cluster] of placement.blocks) {
+    if (isWatched(image)) await reach(image, 'refblock_update')
     await write(image.file, cluster * clusterSize, blockBytes(run, index))
     table.setOffset(index, cluster * clusterSize)
   }

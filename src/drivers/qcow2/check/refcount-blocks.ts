@@ -4,6 +4,7 @@ import { BlockError } from '../../../common/error.js'
 import { write } from '../../../io/write.js'
 import { readRefcount, writeRefcount } from '../format/refcount-codec.js'
 import { OFFSET_LOW_MASK, type Table64 } from '../format/table.js'
+import { isWatched, reach } from '../metadata/debug-points.js'
 import { type CheckRun, readFileAt, UNREADABLE_FROM } from './check-run.js'
 import { hex, hexOfHalves } from './count-region.js'
 import { isBlockAligned, refcountBlockOffset } from './count-structures.js'
@@ -71,6 +72,7 @@ export class RefcountBlocks {
   /** Writes the block loaded last where it was changed. */
   async save(): Promise<void> {
     if (!this.#dirty) return
+    if (isWatched(this.#run.image)) await reach(this.#run.image, 'refblock_update')
     await write(this.#run.image.file, refcountBlockOffset(this.#table, this.#index), new Uint8Array(this.#view.buffer))
     this.#dirty = false
   }

@@ -58,6 +58,14 @@ export function copyAround(
   return rest === 0 ? NO_SURROUNDINGS : { head: NOTHING, tail: new Uint8Array(rest) }
 }
 
+/** Whether clusters that were never written get `bytes` bytes at `offset` and are zeroes beside them, with nothing to copy. */
+export function leavesZeroes(state: Qcow2State, piece: TakenPiece, offset: GuestOffset, bytes: number): boolean {
+  const { validStart, validEnd } = piece.allocation
+  const end = guest(offset + bytes)
+  if (validStart === offset && validEnd === end) return false
+  return readsAsWanted(state, piece, validStart, offset) && readsAsWanted(state, piece, end, validEnd)
+}
+
 /** Whether nothing has to be written to a part of the clusters. */
 function readsAsWanted(state: Qcow2State, piece: TakenPiece, from: GuestOffset, to: number): boolean {
   const bytes = to - from

@@ -11,7 +11,7 @@ import { isWatched, reach } from '../metadata/debug-points.js'
 import { type GuestRun, lookupRun, newRun } from '../metadata/l2-map.js'
 import { mayOverlap, refuseOverlap } from '../metadata/overlap.js'
 import { hasDataFile, type Qcow2State } from '../state.js'
-import { copyAround, linkAllocation, linkNow, releaseAllocation, type Surroundings } from './cow.js'
+import { copyAround, leavesZeroes, linkAllocation, linkNow, releaseAllocation, type Surroundings } from './cow.js'
 import { PendingPieces } from './pending-pieces.js'
 import { type TakenPiece, takeNow, takePiece } from './take-piece.js'
 
@@ -121,6 +121,7 @@ async function fillWatched(
   around: Surroundings,
 ): Promise<void> {
   if (around.head.length + around.tail.length > 0) await reach(state, 'cow_write')
+  if (leavesZeroes(state, piece, offset, data.length)) await reach(state, 'cluster_alloc_space')
   await reach(state, 'write_aio')
   await putPiece(state, piece, offset, data, around)
 }

@@ -138,6 +138,7 @@ async function moveTables(state: Qcow2State, first: number): Promise<void> {
   writeRefcount(view, 0, refcountOrder, 1)
   for (let cluster = first; cluster < first + count; cluster++) writeRefcount(view, cluster, refcountOrder, 1)
   await write(file, tablePlace, table.bytes.slice())
+  if (isWatched(state)) await reach(state, 'refblock_update')
   await write(file, blockPlace, block)
   if (count > CLUSTERS_BEFORE_L1 - 1) await write(file, l1Place, new Uint8Array(l1Clusters(state) * clusterSize))
   await barrier(state)

@@ -11,6 +11,7 @@ import { COMPRESSED_HIGH, UNALLOCATED, ZERO_LOW, ZERO_PLAIN } from '../format/l2
 import { clusterEnd, ENTRY_BYTES, type GuestOffset, guest, type HostOffset, host } from '../format/layout.js'
 import { COPIED_HIGH } from '../format/table.js'
 import { type ClusterEntry, entryAt, placeOf, putEntry } from '../metadata/clusters.js'
+import { isWatched, reach } from '../metadata/debug-points.js'
 import { cutFile, endOfWritten } from '../metadata/file-end.js'
 import { findRun, newRun } from '../metadata/l2-map.js'
 import { type HeldSlice, writableSlice } from '../metadata/l2-tables.js'
@@ -75,6 +76,7 @@ async function preallocateArea(
     await beginWriting(state)
     const start = await makeArea(state, count)
     try {
+      if (isWatched(state)) await reach(state, 'cluster_alloc_space')
       await truncate(state.file, (start + count) * clusterSize, { preallocation: mode })
     } catch (error) {
       await freeClusters(state, host(start * clusterSize), count * clusterSize, 'never')

@@ -13,6 +13,7 @@ import {
 import { readRefcount, writeRefcount } from '../format/refcount-codec.js'
 import { Table64 } from '../format/table.js'
 import { barrier } from '../metadata/barrier.js'
+import { isWatched, reach } from '../metadata/debug-points.js'
 import { settleMetadata } from '../metadata/flush.js'
 import { writeHeader } from '../metadata/header-update.js'
 import { mapRefcountBlocks, refuseOverlap } from '../metadata/overlap.js'
@@ -134,6 +135,7 @@ async function writeStructures(
       if (count > 0) writeRefcount(view, i, refcountOrder, count)
     }
     refuseOverlap(state, offset, clusterSize, [])
+    if (isWatched(state)) await reach(state, 'refblock_update')
     await write(state.file, offset, block)
     table.setOffset(index, offset)
   }

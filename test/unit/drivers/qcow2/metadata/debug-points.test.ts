@@ -1,18 +1,29 @@
 // What the driver tells a debug node below its image: by the names of the field, before it does what they say.
 
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
+import { BDRV_FIX_ERRORS, BDRV_FIX_LEAKS } from '../../../../../src/common/block-info.js'
+import { BDRV_O_CHECK } from '../../../../../src/common/open-flags.js'
 import { BDRV_REQ_WRITE_COMPRESSED } from '../../../../../src/common/request.js'
+import { KiB } from '../../../../../src/common/units.js'
 import { childLength, forward, forwardedFlags, openFiltered } from '../../../../../src/drivers/filters/forward.js'
+import { amendImage } from '../../../../../src/global-state/amend-image.js'
+import { checkImage } from '../../../../../src/global-state/check-image.js'
 import { type BlockDriver, defineDriver } from '../../../../../src/global-state/driver.js'
 import { makeEmpty } from '../../../../../src/global-state/image.js'
+import type { OpenSettings } from '../../../../../src/global-state/life/open-request.js'
 import { createSnapshot } from '../../../../../src/global-state/snapshot.js'
 import { withDrained } from '../../../../../src/io/drained.js'
 import { read } from '../../../../../src/io/read.js'
 import { nodeServices } from '../../../../../src/platform/services.js'
+import { firstDifference } from '../../../../../src/testing/crash/compare-bytes.js'
+import { FaultPlan } from '../../../../../src/testing/storage/faults.js'
 import { contentOf, storageDriver, storageOf } from '../../../../../src/testing/storage/memory-storage.js'
+import { Recording } from '../../../../../src/testing/storage/recording.js'
 import { codeOf, openRig } from '../../../../support/driver-rig.js'
-import { emptyImage } from '../../../../support/qcow2-image.js'
+import { ImageBytes } from '../../../../support/qcow2-bytes.js'
+import { emptyImage, handMadeImage } from '../../../../support/qcow2-image.js'
 import { inspectQcow2 } from '../../../../support/qcow2-inspector.js'
+import { recordedFiles } from '../../../../support/recorded-files.js'
 
 const CLUSTER = 512
 
@@ -144,4 +155,82 @@ test('rules of blkdebug strike at points of the driver', async () => {
     await rig.close()
     expect(inspectQcow2(contentOf(store)).problems).toEqual([])
   }
+})
+
+/** An image over blkdebug with one rule, which fails the next write once \`event\` has come. */
+async function ruled(event: string, image: Uint8Array, settings: OpenSettings = {}) {
+  const store = storageOf(image)
+  const rules = { driver: 'blkdebug', 'inject-error': [{ event, iotype: 'write', errno: 'ENOSPC', once: true }] }
+  const options = { driver: 'qcow2', file: { ...rules, image: { driver: 'file', filename: 'disk' } } }
+  const drivers = recordedFiles(new Map([['disk', store]]), new Recording(), new FaultPlan())
+  const rig = await openRig(options, { drivers, services: nodeServices, settings })
+  return { ...rig, store }
+}
+
+describe('a rule strikes where a whole refcount block is written:', () => {
+  test('in new refcount structures', async () => {
+    const { graph, node, close, store } = await ruled('refblock_update', handMadeImage().bytes)
+    const widen = () => graph.mainLoop((main) => amendImage(main, node, { refcount_bits: 32 }))
+    expect(await codeOf(widen)).toBe('ENOSPC')
+    expect(inspectQcow2(contentOf(store)).problems).toEqual([])
+    await widen()
+    await close()
+    expect(new ImageBytes(contentOf(store)).get32(96)).toBe(5)
+    expect(inspectQcow2(contentOf(store)).problems).toEqual([])
+  })
+
+  test('in the tables of an image that is emptied', async () => {
+    const { graph, backend, close, store } = await ruled('refblock_update', handMadeImage({ clusterBits: 12 }).bytes)
+    const empty = () =>
+      graph.mainLoop(async (main) => {
+        if (backend.edge !== undefined) await makeEmpty(main, backend.edge)
+      })
+    expect(await codeOf(empty)).toBe('ENOSPC')
+    await empty()
+    await close()
+    expect(inspectQcow2(contentOf(store)).problems).toEqual([])
+  })
+
+  test.each([
+    ['in a repair of counts', (image: ImageBytes) => image.setRefcount(5, 7n)],
+    ['in a repair that builds them anew', (image: ImageBytes) => image.put64(CLUSTER, 0n)],
+  ])('%s', async (_name, damage) => {
+    const image = handMadeImage()
+    damage(image)
+    const flags = BDRV_O_CHECK
+    const { graph, node, close, store } = await ruled('refblock_update', image.bytes, { flags })
+    const fix = BDRV_FIX_LEAKS | BDRV_FIX_ERRORS
+    const repair = () => graph.mainLoop((main) => checkImage(main, node, fix, () => {}))
+    await codeOf(repair)
+    expect(firstDifference(contentOf(store), image.bytes)).toBeUndefined()
+    await repair()
+    await close()
+    expect(inspectQcow2(contentOf(store)).problems).toEqual([])
+  })
+})
+
+describe('a rule strikes where clusters get their space in the file:', () => {
+  const bytes = 64 * KiB
+
+  test('at a write of a part of one', async () => {
+    const { backend, close, store } = await ruled('cluster_alloc_space', emptyImage(bytes, { clusterBits: 12 }))
+    await backend.write(0, new Uint8Array(4096).fill(1))
+    expect(await codeOf(() => backend.write(8192, new Uint8Array(1024).fill(2)))).toBe('ENOSPC')
+    await backend.write(8192, new Uint8Array(1024).fill(3))
+    const into = new Uint8Array(4096)
+    await backend.read(8192, into)
+    expect([into[0], into[1023], into[1024], into[4095]]).toEqual([3, 3, 0, 0])
+    await close()
+    expect(inspectQcow2(contentOf(store)).problems).toEqual([])
+  })
+
+  test('at growth with space', async () => {
+    const { backend, close, store } = await ruled('cluster_alloc_space', emptyImage(bytes, { clusterBits: 12 }))
+    const grow = () => backend.truncate(2 * bytes, { truncate: { preallocation: 'falloc' } })
+    expect(await codeOf(grow)).toBe('ENOSPC')
+    await grow()
+    expect(backend.length).toBe(2 * bytes)
+    await close()
+    expect(inspectQcow2(contentOf(store)).problems).toEqual([])
+  })
 })
