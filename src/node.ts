@@ -16,9 +16,27 @@ export {
   nodeDrivers,
   openDisk,
 } from './platform/open-disk.js'
+export { nodeServices } from './platform/services.js'
 export {
   serveVhostUserBlk,
   type VhostUserBlkOptions,
-  VhostUserBlkServer,
-} from './platform/serve-vhost-user.js'
-export { nodeServices } from './platform/services.js'
+  type VhostUserBlkServer,
+} from './platform/vhost-user/serve-blk.js'
+export {
+  serveVhostUser,
+  type VhostUserDevice,
+  VhostUserDeviceServer,
+  type VhostUserOptions,
+} from './platform/vhost-user/serve-device.js'
+export {
+  serveVhostUserRng,
+  type VhostUserRngOptions,
+  type VhostUserRngServer,
+} from './platform/vhost-user/serve-rng.js'
+export {
+  serveVhostUserScsi,
+  type VhostUserScsiDisk,
+  type VhostUserScsiOptions,
+  type VhostUserScsiServer,
+} from './platform/vhost-user/serve-scsi.js'
+export type { ServedDisk } from './platform/vhost-user/served-disk.js'

@@ -9,6 +9,7 @@ type Command = (tool: Tool, args: readonly string[]) => Promise<number>
 
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   'vhost-user-blk': async () => (await import('./vhost-user-blk.js')).vhostUserBlk,
+  'vhost-user-scsi': async () => (await import('./vhost-user-scsi.js')).vhostUserScsi,
 }
 
 /** Runs the tool with `args` (command and its arguments) and gives the exit code. */
@@ -47,12 +48,16 @@ Commands:
   vhost-user-blk --socket path [--num-queues n] [--queue-size n] [--serial text] [-f fmt | --image-opts] [--object objectdef]
                  [-r] [-t cache] [-i aio] [-d discard] [-U] [--no-packed] [--second policy] [--require-sealed]
                  [--inband-notifications] [-v] filename
+                   an image as a virtio-blk device
+  vhost-user-scsi  the same options, any number of --serial, [--targets] filename...
+                   images as the disks of a virtio-scsi device: LUN 0, 1, ... of target 0
 
   filename         a file, a json:{...} name, or options with --image-opts
   --socket path    where front-ends connect; made anew, removed at the end
   --num-queues n   queues of the device (1 to 64, default 1)
   --queue-size n   entries of a queue at most (a power of two, default 256)
-  --serial text    serial number the guest sees (20 characters)
+  --serial text    serial number the guest sees (20 characters; 36 of a SCSI disk, in the order of the images)
+  --targets        each image is a target of its own, at its LUN 0
   -f fmt           format of the image; guessed where it is left out
   -r               read-only
   -t cache         none, writeback (default), writethrough, directsync, unsafe

@@ -35,7 +35,7 @@ export const RULES: Readonly<Record<string, Rule>> = {
   // Opens disks by name: it knows the file driver, which itself stands on the platform.
   'platform/open-disk.ts': { parts: [...UNIVERSAL, 'drivers/file', 'disk', 'platform'], node: true },
   // Puts a device, a socket and the native calls together.
-  'platform/serve-vhost-user.ts': { parts: [...UNIVERSAL, 'exports', 'platform'], node: true },
+  'platform/vhost-user': { parts: [...UNIVERSAL, 'exports', 'platform'], node: true },
   disk: { parts: ['common', 'io', 'global-state'] },
   testing: { parts: [...UNIVERSAL, 'jobs'], packages: ['fast-check'] },
   'index.ts': { parts: [...UNIVERSAL, 'jobs', 'disk'] },
@@ -48,7 +48,7 @@ export const RULES: Readonly<Record<string, Rule>> = {
       'exports',
       'platform',
       'platform/open-disk.ts',
-      'platform/serve-vhost-user.ts',
+      'platform/vhost-user',
       'index.ts',
     ],
     node: true,
@@ -62,7 +62,7 @@ export const RULES: Readonly<Record<string, Rule>> = {
       'exports',
       'platform',
       'platform/open-disk.ts',
-      'platform/serve-vhost-user.ts',
+      'platform/vhost-user',
       'index.ts',
       'node.ts',
     ],
@@ -81,7 +81,8 @@ const OPTIONAL_PEERS = ['koffi']
 export function partOf(path: string): string | undefined {
   const inside = path.replace(/^src\//, '')
   if (inside.startsWith('drivers/file/')) return 'drivers/file'
-  if (inside === 'platform/open-disk.ts' || inside === 'platform/serve-vhost-user.ts') return inside
+  if (inside === 'platform/open-disk.ts') return inside
+  if (inside.startsWith('platform/vhost-user/')) return 'platform/vhost-user'
   const top = inside.split('/')[0] ?? ''
   return Object.hasOwn(RULES, top) ? top : undefined
 }

@@ -2,7 +2,7 @@
 
 import { expect } from 'vitest'
 import { loadHostIpc } from '../../../src/platform/native/host-ipc.js'
-import type { VhostUserBlkOptions } from '../../../src/platform/serve-vhost-user.js'
+import type { VhostUserBlkOptions } from '../../../src/platform/vhost-user/serve-blk.js'
 import type { MemoryRegionDescription } from '../../../src/protocols/vhost-user/memory-regions.js'
 import * as m from '../../../src/protocols/vhost-user/messages.js'
 import { encodeU64, encodeVringAddress, encodeVringState } from '../../../src/protocols/vhost-user/payloads.js'

@@ -10,7 +10,7 @@ import {
   serveVhostUserBlk,
   type VhostUserBlkOptions,
   type VhostUserBlkServer,
-} from '../../../src/platform/serve-vhost-user.js'
+} from '../../../src/platform/vhost-user/serve-blk.js'
 import { mappedMemory, openFiles } from './open-files.js'
 
 /** What is served. */
