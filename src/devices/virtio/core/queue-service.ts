@@ -155,6 +155,28 @@ export class QueueService {
     }
   }
 
+  /**
+   * Takes all that a queue has while another one is being served: what the other has to say may be about it. At most as many
+   * chains as a driver can have made available before.
+   */
+  takeAll(lane: Lane): void {
+    const { queue, serving } = lane
+    if (queue === undefined) return
+    lane.serving = true
+    try {
+      this.fetch(lane, queue, queue.size, Number.POSITIVE_INFINITY)
+    } finally {
+      lane.serving = serving
+    }
+    this.checkFault(queue)
+    this.answered(lane)
+  }
+
+  /** Shows at once what was pushed: something that is shown elsewhere tells of it. */
+  show(lane: Lane): void {
+    if (lane.queue?.unpublished === true) this.deliver(lane, lane.queue)
+  }
+
   /** A request of a lane has ended outside of its turn. */
   answered(lane: Lane): void {
     if (lane.queue?.unpublished === true) this.schedule(lane, false)

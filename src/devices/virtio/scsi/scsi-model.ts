@@ -101,7 +101,7 @@ export class ScsiModel implements DeviceModel {
     const { service } = host
     this.host = host
     this.engine = new ScsiEngine(this.bus, service, this.clock, this.sizes)
-    this.tasks = new ScsiTasks(this.bus, this.engine, service)
+    this.tasks = new ScsiTasks(this.bus, this.engine, service, service.lanes.slice(FIRST_REQUEST_QUEUE))
     this.events = new ScsiEvents(service, service.lanes[EVENT_QUEUE] as Lane)
   }
 

@@ -1,5 +1,6 @@
 // The control queue (virtio 1.2, 5.6.6.2): task management, and asynchronous notifications, of which there are none. A
-// function that ends commands is complete when each of them has been answered: until then they may still use guest memory.
+// function is about all commands that were made available before it. One that ends commands is complete when the driver can
+// see the answer of each of them: until then they may still use guest memory, and a driver begins them again after it.
 
 import { copyBytes } from '../../../common/io-vector.js'
 import { SENSE_RESET } from '../../../protocols/scsi/sense.js'
@@ -46,11 +47,13 @@ export class ScsiTasks {
   private readonly bus: ScsiBus
   private readonly engine: ScsiEngine
   private readonly service: QueueService
+  private readonly requestLanes: readonly Lane[]
 
-  constructor(bus: ScsiBus, engine: ScsiEngine, service: QueueService) {
+  constructor(bus: ScsiBus, engine: ScsiEngine, service: QueueService, requestLanes: readonly Lane[]) {
     this.bus = bus
     this.engine = engine
     this.service = service
+    this.requestLanes = requestLanes
   }
 
   /** Takes the next control request. */
@@ -94,6 +97,8 @@ export class ScsiTasks {
       respond(request, VIRTIO_SCSI_S_BAD_TARGET)
       return
     }
+    // Queues are served one after the other: a command may wait in one while the function that is about it is taken.
+    for (const lane of this.requestLanes) this.service.takeAll(lane)
     if (subtype === VIRTIO_SCSI_T_TMF_I_T_NEXUS_RESET) {
       this.resetUnits(request, this.bus.units(address.target))
       return
@@ -146,6 +151,7 @@ export class ScsiTasks {
       left--
       if (left > 0) return
       this.service.inFlight--
+      for (const lane of this.requestLanes) this.service.show(lane)
       respond(request, VIRTIO_SCSI_S_FUNCTION_COMPLETE)
       this.service.answered(request.lane)
     }

@@ -92,6 +92,49 @@ describe('task management', () => {
     expect(made.device.parkedRequests).toBe(0)
   })
 
+  test('a function is about commands that wait in their queue, too', async () => {
+    const made = await busy()
+    await made.device.pause()
+    const head = made.submit(read(7))
+    made.submitTask({ subtype: 0, tag: 7 })
+    made.device.unpause()
+    // As a server that looks at all queues does, the one for control first.
+    made.device.poll()
+    await made.settle()
+    expect([made.reapTasks(), held(made)]).toEqual([[], [expect.anything()]])
+    held(made)[0]?.settle()
+    await made.settle()
+    expect(made.reap().get(head)?.response).toBe(2)
+    expect(made.reapTasks()).toEqual([0])
+  })
+
+  test.each(['under way', 'set aside'])(
+    'when a driver is told of a function, it can see the answers of its commands: %s',
+    async (how) => {
+      const seen: number[] = []
+      const made: ScsiMachine = new ScsiMachine({
+        notifier: {
+          notifyQueue: (index) => {
+            if (index === 0) seen.push(made.queues[2]?.pending() ?? 0)
+          },
+          notifyConfig: () => {},
+        },
+      })
+      const disk = made.attach({ disk: { onError: 'stop' } })
+      made.start()
+      await made.ready({ cdb: [0] })
+      if (how === 'under way') disk.held = []
+      else disk.fault = () => new BlockError('EIO', 'no')
+      made.submit(read(7))
+      await made.settle()
+      made.submitTask({ subtype: 5 })
+      await made.settle()
+      held(made)[0]?.settle()
+      await made.settle()
+      expect([seen, made.reapTasks(), made.reap().size]).toEqual([[1], [0], 1])
+    },
+  )
+
   test('functions and units that are not there', async () => {
     const made = await busy()
     expect(await made.task({ subtype: 2 })).toBe(11)
