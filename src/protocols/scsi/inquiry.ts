@@ -8,15 +8,6 @@ export const VPD_BLOCK_LIMITS = 0xb0
 export const VPD_BLOCK_CHARACTERISTICS = 0xb1
 export const VPD_PROVISIONING = 0xb2
 
-const PAGES = [
-  VPD_SUPPORTED,
-  VPD_SERIAL,
-  VPD_IDENTIFICATION,
-  VPD_BLOCK_LIMITS,
-  VPD_BLOCK_CHARACTERISTICS,
-  VPD_PROVISIONING,
-]
-
 /** Peripheral device type of a disk, and of a logical unit that is not there (with its qualifier). */
 const TYPE_DISK = 0x00
 const TYPE_WELL_KNOWN = 0x1e
@@ -29,6 +20,7 @@ export interface InquiryData {
   readonly vendor: string
   readonly product: string
   readonly revision: string
+  /** Empty for none. */
   readonly serial: string
   /** Eight bytes that are unique in the world; empty for none. */
   readonly wwn: Uint8Array
@@ -61,9 +53,9 @@ export function encodeAbsentInquiry(): Uint8Array {
 export function encodeVitalPage(page: number, data: InquiryData): Uint8Array | undefined {
   switch (page) {
     case VPD_SUPPORTED:
-      return vital(page, Uint8Array.from(PAGES))
+      return vital(page, supportedPages(data))
     case VPD_SERIAL:
-      return vital(page, ascii(data.serial, data.serial.length))
+      return data.serial === '' ? undefined : vital(page, ascii(data.serial, data.serial.length))
     case VPD_IDENTIFICATION:
       return vital(page, identification(data))
     case VPD_BLOCK_LIMITS:
@@ -80,6 +72,12 @@ export function encodeVitalPage(page: number, data: InquiryData): Uint8Array | u
     default:
       return undefined
   }
+}
+
+function supportedPages(data: InquiryData): Uint8Array {
+  const serial = data.serial === '' ? [] : [VPD_SERIAL]
+  const limits = [VPD_BLOCK_LIMITS, VPD_BLOCK_CHARACTERISTICS, VPD_PROVISIONING]
+  return Uint8Array.from([VPD_SUPPORTED, ...serial, VPD_IDENTIFICATION, ...limits])
 }
 
 function standard(type: number, vendor: string, product: string, revision: string): Uint8Array {
@@ -106,12 +104,15 @@ function vital(page: number, payload: Uint8Array): Uint8Array {
   return bytes
 }
 
-/** A T10 designator of vendor, product and serial, and an NAA one where there is a worldwide name (SPC-4, 7.8.6). */
+/**
+ * A T10 designator of vendor, product and serial, and an NAA one where there is a worldwide name (SPC-4, 7.8.6). Without either
+ * there is none: initiators take disks of the same name for one.
+ */
 function identification(data: InquiryData): Uint8Array {
   const text = ascii(data.vendor, 8 + 16 + data.serial.length)
   text.set(ascii(data.product, 16), 8)
   text.set(ascii(data.serial, data.serial.length), 24)
-  const first = [0x02, 0x01, 0, text.length, ...text]
+  const first = data.serial === '' ? [] : [0x02, 0x01, 0, text.length, ...text]
   const second = data.wwn.length === 0 ? [] : [0x01, 0x03, 0, data.wwn.length, ...data.wwn]
   return Uint8Array.from([...first, ...second])
 }

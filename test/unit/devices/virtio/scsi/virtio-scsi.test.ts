@@ -122,12 +122,24 @@ describe('what a disk says of itself', () => {
     expect((await made.run({ cdb: [0x12, 0, 1, 0, 96], inBytes: 96 })).sense).toEqual(sense(5, 0x24))
   })
 
+  const vitalPage = async (made: ScsiMachine, code: number) => {
+    const { data, status } = await made.run({ cdb: [0x12, 1, code, 0, 255], inBytes: 255 })
+    return status === 0 ? data.subarray(4, 4 + (((data[2] as number) << 8) | (data[3] as number))) : undefined
+  }
+
+  test('disks without a serial number have no name that others have, too', async () => {
+    const made = started({ vendor: 'ACME', wwn: '5000c500a1b2c3d4' })
+    made.attach({ lun: 1 })
+    expect([...((await vitalPage(made, 0)) ?? [])]).toEqual([0, 0x83, 0xb0, 0xb1, 0xb2])
+    expect(await vitalPage(made, 0x80)).toBeUndefined()
+    expect([...((await vitalPage(made, 0x83)) ?? [])]).toEqual([1, 3, 0, 8, 0x50, 0, 0xc5, 0, 0xa1, 0xb2, 0xc3, 0xd4])
+    const { data, status } = await made.run({ cdb: [0x12, 1, 0x83, 0, 255], inBytes: 255, lun: 1 })
+    expect([status, ...data.subarray(0, 4)]).toEqual([0, 0, 0x83, 0, 0])
+  })
+
   test('vital product data', async () => {
     const made = started(options)
-    const page = async (code: number) => {
-      const { data, status } = await made.run({ cdb: [0x12, 1, code, 0, 255], inBytes: 255 })
-      return status === 0 ? data.subarray(4, 4 + (((data[2] as number) << 8) | (data[3] as number))) : undefined
-    }
+    const page = (code: number) => vitalPage(made, code)
     expect([...((await page(0)) ?? [])]).toEqual([0, 0x80, 0x83, 0xb0, 0xb1, 0xb2])
     expect(text((await page(0x80)) ?? new Uint8Array())).toBe('S-1')
     const names = (await page(0x83)) as Uint8Array
