@@ -39,6 +39,8 @@ export interface ImageRequest {
   forceShare?: boolean | undefined
   /** Asks for the permission to write. */
   writable?: boolean
+  /** Where the image's own options say read-only it is opened so, and is no failure. */
+  mayBeReadOnly?: boolean
   /** Asks for the permission to change its size. */
   resizable?: boolean
   cache?: CacheMode
@@ -104,7 +106,7 @@ async function openRequested(session: Session, request: ImageRequest): Promise<O
 function permissionsOf(request: ImageRequest, node: NodeState): Permissions {
   let perm: Permissions = BLK_PERM_CONSISTENT_READ
   if (request.resizable === true) perm |= BLK_PERM_RESIZE
-  if (request.writable !== true) return perm
+  if (request.writable !== true || (request.mayBeReadOnly === true && node.readOnly)) return perm
   perm |= BLK_PERM_WRITE
   if (endsInSector(node)) perm |= BLK_PERM_RESIZE
   return perm

@@ -124,6 +124,7 @@ async function openServed(session: Session, name: string, options: VhostUserValu
     forceShare,
     aio,
     writable: options.readOnly !== true,
+    mayBeReadOnly: true,
     cache,
     discard: word(options.discard, ['unmap', 'ignore'], 'discard'),
   })

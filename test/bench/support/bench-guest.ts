@@ -58,8 +58,8 @@ export class BenchGuest {
     const initramfs = join(bench.#folder, 'initramfs.cpio')
     const modules = { folder: kernel.modules, names: ['virtio_blk'] }
     writeInitramfs(initramfs, { busybox, programs: [fio], modules })
-    const sockets = bench.#backends.map(({ socket }) => socket)
-    bench.#guest = await bootUml({ kernel, initramfs, sockets, memoryMib: MEMORY_MIB })
+    const devices = bench.#backends.map(({ socket }) => ({ socket, kind: 'blk' as const }))
+    bench.#guest = await bootUml({ kernel, initramfs, devices, memoryMib: MEMORY_MIB })
     return bench
   }
 

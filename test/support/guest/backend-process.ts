@@ -42,6 +42,30 @@ export const ourBackend: BackendKind = {
   ],
 }
 
+/** An image that is a logical unit. */
+export interface ScsiImage {
+  path: string
+  format: 'raw' | 'qcow2'
+  readOnly?: boolean
+  serial: string
+}
+
+/** `blockgraph vhost-user-scsi` with these images; of a request it takes socket and queues. */
+export function ourScsiBackend(images: readonly ScsiImage[]): BackendKind {
+  return {
+    name: 'blockgraph',
+    command: ({ socket, queues }) => [
+      ...[process.execPath, LAUNCHER, 'vhost-user-scsi', '--socket', socket, '--num-queues', String(queues)],
+      ...images.flatMap(({ serial }) => ['--serial', serial]),
+      '--image-opts',
+      ...images.map(({ path, format, readOnly }) => {
+        const access = readOnly === true ? ',read-only=on' : ''
+        return `driver=${format}${access},file.driver=file,file.filename=${path}`
+      }),
+    ],
+  }
+}
+
 /** The same by QEMU. */
 export const storageDaemon: BackendKind = {
   name: 'qemu-storage-daemon',

@@ -5,12 +5,18 @@ import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { missing, peer } from '../peers.js'
-import { type BackendKind, BackendProcess, type BackendRequest } from './backend-process.js'
+import {
+  type BackendKind,
+  BackendProcess,
+  type BackendRequest,
+  ourScsiBackend,
+  type ScsiImage,
+} from './backend-process.js'
 import type { Guest } from './guest.js'
 import { writeInitramfs } from './initramfs.js'
 import { findStockKernel, findUserModeLinux, type GuestKernel } from './kernels.js'
 import { bootQemu, type QemuDisk } from './qemu-guest.js'
-import { bootUml } from './uml-guest.js'
+import { bootUml, type UmlDevice } from './uml-guest.js'
 import { umlStateMissing } from './uml-processor-state.js'
 
 /** An image to be served. */
@@ -26,8 +32,8 @@ export interface ServedImage {
 const QEMU_MEMORY_MIB = 448
 const UML_MEMORY_MIB = 384
 /** virtio_pci and virtio_blk are the way to the disk; ext4 takes its checksum by name, which no dependency tells. */
-const STOCK_MODULES = ['virtio_pci', 'virtio_blk', 'crc32c_generic', 'ext4']
-const UML_MODULES = ['virtio_blk']
+const STOCK_MODULES = ['virtio_pci', 'virtio_blk', 'virtio_scsi', 'sd_mod', 'virtio-rng', 'crc32c_generic', 'ext4']
+const UML_MODULES = ['virtio_blk', 'virtio_scsi', 'sd_mod']
 
 /** Images, back-ends and guests of one test file. */
 export class GuestLab {
@@ -43,12 +49,24 @@ export class GuestLab {
   /** Makes the image `name` and serves it on a socket beside it. */
   async serve(kind: BackendKind, name: string, image: ServedImage): Promise<BackendProcess> {
     const { format, bytes, ...more } = image
+    const path = this.create(name, format, bytes)
+    return this.serveExisting(kind, { socket: `${path}.sock`, image: path, format, ...more })
+  }
+
+  /** Makes the image `name`; its path. */
+  create(name: string, format: 'raw' | 'qcow2', bytes: number): string {
     const path = this.path(name)
     if (format === 'raw') {
       writeFileSync(path, '')
       truncateSync(path, bytes)
     } else peer('qemu-img').check(['create', '-q', '-f', format, path, String(bytes)])
-    return this.serveExisting(kind, { socket: `${path}.sock`, image: path, format, ...more })
+    return path
+  }
+
+  /** Serves images that are there as the logical units of one SCSI controller. */
+  serveScsi(images: readonly ScsiImage[], queues: number): Promise<BackendProcess> {
+    const [{ path, format }] = images as [ScsiImage]
+    return this.serveExisting(ourScsiBackend(images), { socket: this.path('scsi.sock'), image: path, format, queues })
   }
 
   /** Serves an image that is there. */
@@ -67,11 +85,16 @@ export class GuestLab {
     return guest
   }
 
-  /** A guest in user-mode Linux with these disks. */
-  async bootUml(sockets: readonly string[]): Promise<Guest> {
+  /** A guest in user-mode Linux with disks on these sockets. */
+  bootUml(sockets: readonly string[]): Promise<Guest> {
+    return this.bootUmlWith(sockets.map((socket) => ({ socket, kind: 'blk' })))
+  }
+
+  /** A guest in user-mode Linux with these devices. */
+  async bootUmlWith(devices: readonly UmlDevice[]): Promise<Guest> {
     const { kernel } = needUml()
     const initramfs = this.#initramfs(kernel, UML_MODULES)
-    const guest = await bootUml({ kernel, initramfs, sockets, memoryMib: UML_MEMORY_MIB })
+    const guest = await bootUml({ kernel, initramfs, devices, memoryMib: UML_MEMORY_MIB })
     this.#guests.push(guest)
     return guest
   }

@@ -176,6 +176,12 @@ export class SharedGuest {
     this.watchCalls()
   }
 
+  /** Instead of {@link drive}: rings of a driver of the test's own, for any kind of device. */
+  useRings(configs: readonly QueueConfig[], features: bigint): void {
+    this.configs.splice(0, this.configs.length, ...configs)
+    this.accepted = features
+  }
+
   /** The driver begins anew, with empty rings at the same places. */
   redrive(): void {
     for (const watch of this.watches.splice(0)) watch.close()
