@@ -16,7 +16,9 @@ export function vhostUserScsi(tool: Tool, args: readonly string[], end = signall
     tool,
     args,
     {
-      command: vhostUserCommand('vhost-user-scsi').addOption(repeatedOption('--serial <text>')).option('--targets'),
+      command: vhostUserCommand('vhost-user-scsi', 'threads')
+        .addOption(repeatedOption('--serial <text>'))
+        .option('--targets'),
       capabilities: { type: 'scsi', features: [] },
       checkNames(names) {
         if (names.length === 0) throw usageError(tool.name, 'Expecting at least one image file name')
