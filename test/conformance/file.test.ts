@@ -46,6 +46,7 @@ function describeFile(
 const WITH_HOLES: DriverSupports = native ? { reportsZeroes: true, discardZeroes: true } : {}
 
 describeFile('file', { ...WITH_HOLES, runs: 15 }, {}, (file) => file)
+describeFile('file whose writes are made at once', { ...WITH_HOLES, runs: 15 }, { aio: 'inline' }, (file) => file)
 describeFile('file without native calls', { runs: 15 }, { native: false }, (file) => file)
 describeFile('raw over file', { ...WITH_HOLES, runs: 15 }, {}, (file) => ({ driver: 'raw', file }))
 describeFile('raw, a window of a file', { truncate: 'none', runs: 15 }, {}, (file, size) => ({
