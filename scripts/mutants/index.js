@@ -71,6 +71,7 @@ const LISTS = [
         testTimeout: '200000',
         env: { BLOCKGRAPH_CRASH_SHRINK: 'off' },
       },
+      { name: 'images in the making', files: ['test/crash/qcow2-create.test.ts'], testTimeout: '120000', env: {} },
     ],
   },
   {

@@ -98,11 +98,37 @@ export const mutants = [
     name: 'O7: references of a deleted snapshot are dropped while the header names it',
     file: `${QCOW2}/snapshots/snapshots.ts`,
     find: `    await takeSnapshots(state, await prepareSnapshots(state, without(state.snapshots, index)))
-    await dropTreeReferences(state, l1, 'snapshot')
+    await countToTheEnd(state, async () => {
+      await dropTreeReferences(state, l1, 'snapshot')
 `,
     replace: `    await dropTreeReferences(state, l1, 'snapshot')
     await takeSnapshots(state, await prepareSnapshots(state, without(state.snapshots, index)))
+    await countToTheEnd(state, async () => {
 `,
+  },
+  {
+    name: 'O7: references are counted while nothing says so',
+    file: `${QCOW2}/snapshots/counting.ts`,
+    find: '  if (state.header.version >= 3 && !isDirty(state)) await setDirtyBit(state)\n',
+    replace: '  if (state.header.version < 3 && isDirty(state)) await setDirtyBit(state)\n',
+  },
+  {
+    name: 'O7: the dirty bit goes before counts and copied flags are durable',
+    file: `${QCOW2}/snapshots/counting.ts`,
+    find: `  await settleMetadata(state)
+  await barrier(state)
+  if (!state.settings.lazyRefcounts) await clearDirtyBit(state)
+`,
+    replace: `  if (!state.settings.lazyRefcounts) await clearDirtyBit(state)
+  await settleMetadata(state)
+  await barrier(state)
+`,
+  },
+  {
+    name: 'O1: the header of a new image names that of LUKS while its clusters are not counted on disk',
+    file: `${QCOW2}/image/create.ts`,
+    find: '    await state.refcountCache.flush()\n    await barrier(state)\n',
+    replace: '',
   },
   {
     name: 'O7: a snapshot becomes the disk before its references are counted on disk',

@@ -43,6 +43,10 @@ const VARIANTS: Readonly<Record<string, Variant>> = {
     options: { snapshots: true, clusterBits: 10 },
     budget: { workloads: 20, minCommands: 6, statesPerPoint: 50 },
   },
+  'snapshots of version 2': {
+    options: { snapshots: true, version: 2, clusterBits: 10 },
+    budget: { workloads: 12, minCommands: 6, statesPerPoint: 50 },
+  },
   'snapshots and lazy refcounts': {
     options: { snapshots: true, lazyRefcounts: true },
     budget: { workloads: 6, statesPerPoint: 50 },

@@ -5,7 +5,7 @@
 export interface Inspection {
   problems: string[]
   leaks: number
-  /** The image says that its counts may be wrong: they were not looked at. */
+  /** The image says that its counts may be wrong. They were looked at all the same, unless they are lazy. */
   dirty: boolean
 }
 
@@ -14,6 +14,8 @@ const COPIED = 1n << 63n
 const COMPRESSED = 1n << 62n
 const DIRTY = 1n
 const CORRUPT = 2n
+/** Of the compatible features. */
+const LAZY_REFCOUNTS = 1n
 const EXTERNAL_DATA = 4n
 const EXTENDED_L2 = 16n
 
@@ -50,10 +52,11 @@ class Inspector {
   run(): Inspection {
     if (this.#u32(0) !== 0x514649fb) return { problems: ['no qcow2 header'], leaks: 0, dirty: false }
     const dirty = (this.#incompatible & DIRTY) !== 0n
+    const postponed = dirty && (this.#u64(80) & LAZY_REFCOUNTS) !== 0n
     if ((this.#incompatible & CORRUPT) !== 0n) this.#problems.push('the corrupt bit is set')
     this.#reference(0, this.#clusterSize)
     this.#countTables()
-    const leaks = dirty ? 0 : this.#compare()
+    const leaks = postponed ? 0 : this.#compare()
     return { problems: this.#problems, leaks, dirty }
   }
 

@@ -54,8 +54,8 @@ export function qcow2Target(options: Qcow2TargetOptions = {}): CrashTarget {
       ...(backing === undefined ? {} : { backing: { driver: 'base', 'read-only': true } }),
       ...open,
     }),
-    // Copied flags beside a count that is too high; where it is the flag that is wrong, the inspector says so.
-    harmless: (line) => line.includes('OFLAG_COPIED'),
+    // In version 2, copied flags beside a count that is too high; where it is the flag that is wrong, the inspector says so.
+    harmless: (line) => options.version === 2 && line.includes('OFLAG_COPIED'),
     leaks: leakedClusters,
     refuses: ({ type }, code) =>
       // A compressed write replaces nothing; narrow counts hold few snapshots.

@@ -1,6 +1,7 @@
 // Handing the image to another owner and taking it back. In between nothing known of it holds.
 
 import { BlockError } from '../../common/error.js'
+import { INCOMPATIBLE_DIRTY } from './format/header.js'
 import { startCleaning, stopCleaning } from './metadata/caches.js'
 import { settleImage } from './metadata/flush.js'
 import { setSnapshots } from './metadata/overlap.js'
@@ -28,7 +29,12 @@ export async function takeBack(state: Qcow2State): Promise<void> {
   ) {
     throw new BlockError('EINVAL', 'the image has another geometry than before', { node: state.node.nodeName })
   }
-  Object.assign(state, { header, extensions, backingName })
+  Object.assign(state, {
+    header,
+    extensions,
+    backingName,
+    repairOwed: (header.incompatibleFeatures & INCOMPATIBLE_DIRTY) !== 0n,
+  })
   setSnapshots(state, [], 0)
   await reloadTables(state)
   await loadSnapshots(state)

@@ -37,6 +37,7 @@ import {
 } from './format/layout.js'
 import { createCaches, startCleaning } from './metadata/caches.js'
 import { isWatched, reach } from './metadata/debug-points.js'
+import { isDirty } from './metadata/header-update.js'
 import { MetadataMap, mapActiveTables, mapRefcountBlocks } from './metadata/overlap.js'
 import { readTable } from './metadata/reload-tables.js'
 import { type Qcow2OptionValues, resolveSettings } from './options.js'
@@ -134,6 +135,7 @@ export async function openImage(context: OpenContext, options: Qcow2OptionValues
     luks: encryption?.luks,
     preallocated: false,
     writable: false,
+    repairOwed: false,
     corrupt: (header.incompatibleFeatures & INCOMPATIBLE_CORRUPT) !== 0n,
     corruptBitWrite: undefined,
   }
@@ -143,6 +145,7 @@ export async function openImage(context: OpenContext, options: Qcow2OptionValues
   await mapSnapshotTables(state)
   await loadBitmapDirectory(state, context)
   if (!context.readOnly && !checking) await repairOnOpen(state, (line) => context.notice(line))
+  state.repairOwed = isDirty(state)
   startCleaning(state)
   return state
 }

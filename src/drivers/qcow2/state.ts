@@ -88,6 +88,8 @@ export interface Qcow2State {
   preallocated: boolean
   /** Requests may write: the header says that the image is in use, as far as its features want that. */
   writable: boolean
+  /** Counts or copied flags may be wrong in a way that only a repair ends: the dirty bit, where it is set, is not cleared. */
+  repairOwed: boolean
   /** The image was found corrupt: nothing is written any more. */
   corrupt: boolean
   /** The write of the corrupt bit, once it is on its way. */

@@ -39,6 +39,7 @@ async function repair(state: Qcow2State, fix: number, report: (line: string) => 
   if (result.corruptions === 0 && result.checkErrors === 0) {
     await clearDamageBits(state)
     state.corrupt = false
+    state.repairOwed = false
   }
   return result
 }

@@ -151,9 +151,9 @@ export async function setDirtyBit(state: Qcow2State): Promise<void> {
   await writeHeaderFields(state, 'features', { incompatibleFeatures: incompatibleFeatures | INCOMPATIBLE_DIRTY })
 }
 
-/** Says that refcounts are right. All of them are durable. */
+/** Says that refcounts are right, unless a repair is owed. All of them are durable. */
 export async function clearDirtyBit(state: Qcow2State): Promise<void> {
-  if (!isDirty(state)) return
+  if (!isDirty(state) || state.repairOwed) return
   const { incompatibleFeatures } = state.header
   await writeHeaderFields(state, 'features', { incompatibleFeatures: incompatibleFeatures & ~INCOMPATIBLE_DIRTY })
 }

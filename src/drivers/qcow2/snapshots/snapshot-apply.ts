@@ -11,8 +11,8 @@ import { barrier } from '../metadata/barrier.js'
 import { settleMetadata } from '../metadata/flush.js'
 import { growL1 } from '../metadata/grow-l1.js'
 import { mapActiveTables } from '../metadata/overlap.js'
-import { beginWriting } from '../metadata/writing.js'
 import { imageError, type Qcow2State } from '../state.js'
+import { beginCounting, countToTheEnd, endCounting } from './counting.js'
 import { addTreeReferences, dropTreeReferences, restoreCopiedFlags } from './snapshot-refcounts.js'
 import { mapSnapshotTables, readSnapshotL1, writeL1 } from './snapshot-tables.js'
 import { snapshotAt } from './snapshots.js'
@@ -31,10 +31,14 @@ export async function applySnapshot(state: Qcow2State, index: number): Promise<v
       await makeReferencesDurable(state)
     })
   } catch (error) {
-    await state.lock.runExclusive(() => dropTreeReferences(state, l1, 'never'))
+    await state.lock.runExclusive(() => countToTheEnd(state, () => dropTreeReferences(state, l1, 'never')))
     throw error
   }
-  await state.lock.runExclusive(() => exchange(state, l1))
+  await state.lock.runExclusive(async () => {
+    await countToTheEnd(state, () => exchange(state, l1))
+    await endCounting(state)
+    await mapSnapshotTables(state)
+  })
 }
 
 const PLAIN: TruncateOptions = { exact: true, preallocation: 'off', flags: 0 }
@@ -44,14 +48,13 @@ async function holdSnapshot(state: Qcow2State, index: number): Promise<{ size: n
   const snapshot = snapshotAt(state, index)
   const size = sizeOf(state, snapshot)
   const l1 = await readSnapshotL1(state, snapshot)
-  await beginWriting(state)
-  await settleMetadata(state)
+  await beginCounting(state)
   await addTreeReferences(state, l1)
   try {
     if (await restoreCopiedFlags(state, l1)) await writeL1(state, snapshot.l1TableOffset, l1, false)
     await makeReferencesDurable(state)
   } catch (error) {
-    await dropTreeReferences(state, l1, 'never')
+    await countToTheEnd(state, () => dropTreeReferences(state, l1, 'never'))
     throw error
   }
   return { size, l1 }
@@ -74,9 +77,6 @@ async function exchange(state: Qcow2State, l1: Table64): Promise<void> {
   mapActiveTables(state)
   await dropTreeReferences(state, before, 'snapshot')
   if (await restoreCopiedFlags(state, active)) await writeL1(state, state.header.l1TableOffset, active, true)
-  await settleMetadata(state)
-  await barrier(state)
-  await mapSnapshotTables(state)
 }
 
 /** The length that the disk had. An image that does not say keeps its own. */

@@ -168,6 +168,7 @@ async function takeBack(state: Qcow2State, l1: Table64, end: number, part: reado
     }
   } catch (error) {
     if (!(error instanceof BlockError)) throw error
+    state.repairOwed = true
   }
 }
 

@@ -9,11 +9,9 @@ import { discardClusters } from '../data/zero.js'
 import { encodeText } from '../format/extensions.js'
 import { ENTRY_BYTES, guest } from '../format/layout.js'
 import { fitsSnapshotText, MAX_SNAPSHOTS, type Snapshot } from '../format/snapshot-table.js'
-import { barrier } from '../metadata/barrier.js'
-import { settleMetadata } from '../metadata/flush.js'
-import { beginWriting } from '../metadata/writing.js'
 import { freeClusters } from '../refcounts/allocator.js'
 import { hasDataFile, imageError, type Qcow2State } from '../state.js'
+import { beginCounting, countToTheEnd, endCounting } from './counting.js'
 import { addTreeReferences, dropTreeReferences, restoreCopiedFlags } from './snapshot-refcounts.js'
 import {
   mapSnapshotTables,
@@ -45,8 +43,7 @@ async function takeSnapshot(state: Qcow2State, wanted: NewSnapshot): Promise<voi
   const { l1, header } = state
   if (state.snapshots.length >= MAX_SNAPSHOTS) throw imageError(state, 'EFBIG', 'there is no room for another snapshot')
   const snapshot = newSnapshot(state, wanted)
-  await beginWriting(state)
-  await settleMetadata(state)
+  await beginCounting(state)
   const bytes = l1.length * ENTRY_BYTES
   snapshot.l1TableOffset = await writeToNewClusters(state, l1.bytes)
   let counted = false
@@ -58,11 +55,11 @@ async function takeSnapshot(state: Qcow2State, wanted: NewSnapshot): Promise<voi
     prepared = await prepareSnapshots(state, [...state.snapshots, snapshot])
   } catch (error) {
     await takeBack(state, counted)
-    await attempt(() => freeClusters(state, snapshot.l1TableOffset, bytes, 'never'))
+    await attempt(state, () => freeClusters(state, snapshot.l1TableOffset, bytes, 'never'))
     throw error
   }
   await takeSnapshots(state, prepared)
-  await settleMetadata(state)
+  await endCounting(state)
   await mapSnapshotTables(state)
 }
 
@@ -70,16 +67,16 @@ async function takeSnapshot(state: Qcow2State, wanted: NewSnapshot): Promise<voi
 async function takeBack(state: Qcow2State, counted: boolean): Promise<void> {
   const { l1, header } = state
   if (!counted) return
-  await attempt(async () => {
+  await attempt(state, async () => {
     await dropTreeReferences(state, l1, 'never')
     if (await restoreCopiedFlags(state, l1)) await writeL1(state, header.l1TableOffset, l1, true)
   })
 }
 
 /** For what is undone after a failure: that one is reported. */
-async function attempt(act: () => Promise<void>): Promise<void> {
+async function attempt(state: Qcow2State, act: () => Promise<void>): Promise<void> {
   try {
-    await act()
+    await countToTheEnd(state, act)
   } catch (error) {
     if (!(error instanceof BlockError)) throw error
   }
@@ -90,15 +87,15 @@ export async function deleteSnapshot(state: Qcow2State, index: number): Promise<
   await state.lock.runExclusive(async () => {
     const snapshot = snapshotAt(state, index)
     const l1 = await readSnapshotL1(state, snapshot)
-    await beginWriting(state)
-    await settleMetadata(state)
+    await beginCounting(state)
     await takeSnapshots(state, await prepareSnapshots(state, without(state.snapshots, index)))
-    await dropTreeReferences(state, l1, 'snapshot')
-    await freeClusters(state, snapshot.l1TableOffset, l1.length * ENTRY_BYTES, 'snapshot')
-    // Counts that fell to 1 let clusters be written in place again.
-    if (await restoreCopiedFlags(state, state.l1)) await writeL1(state, state.header.l1TableOffset, state.l1, true)
-    await settleMetadata(state)
-    await barrier(state)
+    await countToTheEnd(state, async () => {
+      await dropTreeReferences(state, l1, 'snapshot')
+      await freeClusters(state, snapshot.l1TableOffset, l1.length * ENTRY_BYTES, 'snapshot')
+      // Counts that fell to 1 let clusters be written in place again.
+      if (await restoreCopiedFlags(state, state.l1)) await writeL1(state, state.header.l1TableOffset, state.l1, true)
+    })
+    await endCounting(state)
     await mapSnapshotTables(state)
   })
 }

@@ -211,3 +211,64 @@ describe('a lower write that fails while a snapshot is taken', () => {
     expect([result.corruptions, result.checkErrors]).toEqual([0, 0])
   })
 })
+
+describe('while the references of a snapshot are counted', () => {
+  const dirty = (disk: OpenQcow2) => disk.image.get64(72) & 1n
+  const ACTS: readonly [string, (disk: OpenQcow2) => Promise<void>][] = [
+    ['taken', (disk) => take(disk, 'two')],
+    ['deleted', (disk) => drop(disk, 'one')],
+    ['applied', (disk) => goBack(disk, 'one')],
+  ]
+
+  test.each(ACTS)('the dirty bit says so, until all is durable: it is %s', async (_name, act) => {
+    const disk = await openQcow2(image())
+    await take(disk, 'one')
+    await disk.write(0, 1, 0x99)
+    await disk.flush()
+    expect(dirty(disk)).toBe(0n)
+    // The refcount block.
+    const held = disk.faults.add({ on: 'write', range: { offset: 2 * CLUSTER, bytes: CLUSTER }, stick: true })
+    const done = act(disk)
+    await held.stuckOnce
+    expect(dirty(disk)).toBe(1n)
+    held.release()
+    await done
+    expect(dirty(disk)).toBe(0n)
+    await closeSound(disk)
+  })
+
+  test('version 2 has no place to say so', async () => {
+    const disk = await openQcow2(image({ version: 2 }))
+    await take(disk, 'one')
+    expect(disk.requests.some(({ op, offset }) => op === 'write' && offset === 72)).toBe(false)
+    await closeSound(disk)
+  })
+
+  test('the dirty bit stays where refcounts are lazy', async () => {
+    const disk = await openQcow2(image({ lazyRefcounts: true }))
+    await take(disk, 'one')
+    expect(dirty(disk)).toBe(1n)
+    await closeSound(disk)
+    expect(dirty(disk)).toBe(0n)
+  })
+
+  test('a failure that leaves it half done leaves the dirty bit, and the next opening finishes it', async () => {
+    const disk = await openQcow2(image())
+    await take(disk, 'one')
+    disk.faults.add({ on: 'write', range: { offset: disk.image.l1At, bytes: 8 }, fail: 'EIO' })
+    expect(await codeOf(() => drop(disk, 'one'))).toBe('EIO')
+    await disk.close()
+    expect([dirty(disk), disk.image.get32(60)]).toEqual([1n, 0])
+    expect((await runCheck(disk.image)).result.corruptions).toBeGreaterThan(0)
+    const again = await openQcow2(disk.image)
+    expect(dirty(again)).toBe(0n)
+    await closeSound(again)
+  })
+
+  test('a snapshot that is refused leaves no dirty bit behind', async () => {
+    const disk = await openQcow2(image({ refcountOrder: 0 }))
+    expect(await codeOf(() => take(disk, 'one'))).toBe('EINVAL')
+    await closeSound(disk)
+    expect(dirty(disk)).toBe(0n)
+  })
+})
