@@ -70,6 +70,26 @@ export class GraphWorld {
     return this.main((main) => createBackend(main, this.graph, node === undefined ? all : { ...all, node }))
   }
 
+  /** Writes `bytes` bytes of `value` to a node, by a backend of its own. */
+  fill(node: NodeState, offset: number, bytes: number, value: number): Promise<void> {
+    return this.main(async (main) => {
+      const root = await createBackend(main, this.graph, { node, perm: READ_WRITE })
+      await root.write(offset, new Uint8Array(bytes).fill(value))
+      await root.close(main)
+    })
+  }
+
+  /** All that a node shows. */
+  content(node: NodeState): Promise<Uint8Array> {
+    return this.main(async (main) => {
+      const root = await createBackend(main, this.graph, { node })
+      const bytes = new Uint8Array(root.length)
+      await root.read(0, bytes)
+      await root.close(main)
+      return bytes
+    })
+  }
+
   close(node: NodeState): Promise<void> {
     return this.main((main) => closeNode(main, node))
   }

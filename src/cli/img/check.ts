@@ -5,26 +5,15 @@ import { BDRV_FIX_ERRORS, BDRV_FIX_LEAKS, type BdrvCheckResult } from '../../com
 import { BlockError } from '../../common/error.js'
 import { BDRV_O_CHECK } from '../../common/open-flags.js'
 import { checkImage } from '../../global-state/check-image.js'
-import { newCommand, parseCommandLine, repeatedOption } from '../command-line.js'
 import { errnoText } from '../error-text.js'
-import {
-  cacheMode,
-  checkObjects,
-  forceShareOption,
-  formatOption,
-  type ImageOptionValues,
-  imageOptsOption,
-  type OutputFormat,
-  outputOption,
-  refuseFormatWithImageOpts,
-} from '../image-options.js'
+import { cacheMode } from '../image-options.js'
+import { type ImageQueryValues, newImageQuery, readImageQuery } from '../image-query.js'
 import { prettyJson } from '../json-text.js'
 import { openImage } from '../open-image.js'
 import { type OpenImage, type Session, withSession } from '../session.js'
 import { printable, type Tool, ToolError, usageError } from '../tool.js'
 
-interface Values extends ImageOptionValues {
-  output: OutputFormat
+interface Values extends ImageQueryValues {
   repair?: number
   cache: string
   quiet?: boolean
@@ -37,20 +26,11 @@ const EXIT_UNSUPPORTED = 63
 
 /** Runs `check`. */
 export async function check(tool: Tool, args: readonly string[]): Promise<number> {
-  const command = newCommand('check')
-    .addOption(formatOption())
-    .addOption(outputOption())
+  const command = newImageQuery('check')
     .option('-r, --repair <what>', '', (word) => repairFlags(tool, word))
     .option('-T, --cache <mode>', '', 'writeback')
     .option('-q, --quiet')
-    .addOption(forceShareOption())
-    .addOption(imageOptsOption())
-    .addOption(repeatedOption('--object <def>'))
-  const { options, operands } = parseCommandLine<Values>(tool, command, args)
-  const [name] = operands
-  if (name === undefined || operands.length > 1) throw usageError(tool.name, 'Expecting one image file name')
-  const secrets = checkObjects(options.object)
-  refuseFormatWithImageOpts(options.format, options.imageOpts)
+  const { options, name, secrets } = readImageQuery<Values>(tool, command, args)
   const cache = cacheMode(options.cache, `Invalid source cache option: ${options.cache}`)
   const fix = options.repair ?? 0
   return withSession(tool, async (session) => {

@@ -2,26 +2,15 @@
 // name (threats.md N04); a chain is followed name by name, as far as the policy for such names allows.
 
 import { BDRV_O_NO_BACKING, BDRV_O_NO_IO } from '../../common/open-flags.js'
-import { newCommand, parseCommandLine, repeatedOption } from '../command-line.js'
 import { failed } from '../error-text.js'
-import {
-  checkObjects,
-  forceShareOption,
-  formatOption,
-  type ImageOptionValues,
-  imageOptsOption,
-  type OutputFormat,
-  outputOption,
-  refuseFormatWithImageOpts,
-} from '../image-options.js'
+import { type ImageQueryValues, newImageQuery, readImageQuery } from '../image-query.js'
 import { prettyJson } from '../json-text.js'
 import { openImage } from '../open-image.js'
 import { type Session, withSession } from '../session.js'
-import { printable, type Tool, ToolError, usageError } from '../tool.js'
+import { printable, type Tool, ToolError } from '../tool.js'
 import { type ImageInfo, imageInfo, infoData, infoText } from './image-info.js'
 
-interface Values extends ImageOptionValues {
-  output: OutputFormat
+interface Values extends ImageQueryValues {
   backingChain?: boolean
 }
 
@@ -30,18 +19,8 @@ const MAX_CHAIN = 200
 
 /** Runs `info`. */
 export async function info(tool: Tool, args: readonly string[]): Promise<number> {
-  const command = newCommand('info')
-    .addOption(formatOption())
-    .addOption(outputOption())
-    .addOption(forceShareOption())
-    .addOption(imageOptsOption())
-    .addOption(repeatedOption('--object <def>'))
-    .option('--backing-chain')
-  const { options, operands } = parseCommandLine<Values>(tool, command, args)
-  const [name] = operands
-  if (name === undefined || operands.length > 1) throw usageError(tool.name, 'Expecting one image file name')
-  const secrets = checkObjects(options.object)
-  refuseFormatWithImageOpts(options.format, options.imageOpts)
+  const command = newImageQuery('info').option('--backing-chain')
+  const { options, name, secrets } = readImageQuery<Values>(tool, command, args)
   const chain = await withSession(tool, (session) => {
     session.defineSecrets(secrets)
     return collect(session, name, options)

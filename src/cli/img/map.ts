@@ -3,27 +3,16 @@
 import type { Offset } from '../../common/units.js'
 import { nodeFilename } from '../../global-state/node-filename.js'
 import type { NodeState } from '../../global-state/node-state.js'
-import { newCommand, parseCommandLine, repeatedOption } from '../command-line.js'
 import { errnoText } from '../error-text.js'
 import { type Extent, extentAt, virtualSize } from '../image-data.js'
-import {
-  checkObjects,
-  forceShareOption,
-  formatOption,
-  type ImageOptionValues,
-  imageOptsOption,
-  type OutputFormat,
-  outputOption,
-  refuseFormatWithImageOpts,
-} from '../image-options.js'
+import { type ImageQueryValues, newImageQuery, readImageQuery } from '../image-query.js'
 import { spacedJsonName } from '../json-text.js'
 import { openImage } from '../open-image.js'
 import { type OpenImage, withSession } from '../session.js'
 import { sizeArgument } from '../sizes.js'
-import { printable, type Tool, ToolError, usageError } from '../tool.js'
+import { printable, type Tool, ToolError } from '../tool.js'
 
-interface Values extends ImageOptionValues {
-  output: OutputFormat
+interface Values extends ImageQueryValues {
   startOffset?: number
   maxLength?: number
 }
@@ -35,19 +24,10 @@ export interface MapEntry extends Extent {
 
 /** Runs `map`. */
 export async function map(tool: Tool, args: readonly string[]): Promise<number> {
-  const command = newCommand('map')
-    .addOption(formatOption())
-    .addOption(outputOption())
-    .addOption(forceShareOption())
-    .addOption(imageOptsOption())
-    .addOption(repeatedOption('--object <def>'))
+  const command = newImageQuery('map')
     .option('-s, --start-offset <offset>', '', (text) => sizeArgument('start offset', text))
     .option('-l, --max-length <len>', '', (text) => sizeArgument('max length', text))
-  const { options, operands } = parseCommandLine<Values>(tool, command, args)
-  const [name] = operands
-  if (name === undefined || operands.length > 1) throw usageError(tool.name, 'Expecting one image file name')
-  const secrets = checkObjects(options.object)
-  refuseFormatWithImageOpts(options.format, options.imageOpts)
+  const { options, name, secrets } = readImageQuery<Values>(tool, command, args)
   return withSession(tool, async (session) => {
     session.defineSecrets(secrets)
     const { format, imageOpts, forceShare } = options

@@ -2,20 +2,12 @@
 
 import type { ImageMeasure } from '../../global-state/driver.js'
 import { type MeasureImageRequest, measureImage } from '../../global-state/life/measure-image.js'
-import { newCommand, parseCommandLine, repeatedOption } from '../command-line.js'
+import { parseCommandLine, repeatedOption } from '../command-line.js'
 import { creationOptions, joinOptionLists } from '../creation-options.js'
 import { registerDrivers } from '../drivers.js'
 import { failure, messageText } from '../error-text.js'
-import {
-  checkObjects,
-  forceShareOption,
-  formatOption,
-  type ImageOptionValues,
-  imageOptsOption,
-  type OutputFormat,
-  outputOption,
-  refuseFormatWithImageOpts,
-} from '../image-options.js'
+import { checkObjects, refuseFormatWithImageOpts } from '../image-options.js'
+import { type ImageQueryValues, newImageQuery } from '../image-query.js'
 import { prettyJson } from '../json-text.js'
 import { openImage } from '../open-image.js'
 import { type Session, withSession } from '../session.js'
@@ -23,25 +15,19 @@ import { sizeArgument } from '../sizes.js'
 import { type Tool, ToolError } from '../tool.js'
 import { showSnapshot, snapshotArgument } from './convert-snapshot.js'
 
-interface Values extends ImageOptionValues {
+interface Values extends ImageQueryValues {
   outputFormat: string
   options?: string[]
-  output: OutputFormat
   size?: number
   l?: string
 }
 
 /** Runs `measure`. */
 export async function measure(tool: Tool, args: readonly string[]): Promise<number> {
-  const command = newCommand('measure')
-    .addOption(formatOption())
+  const command = newImageQuery('measure')
     .option('-l <param>')
     .addOption(repeatedOption('-o, --options <list>'))
     .option('-O, --output-format <fmt>', '', 'raw')
-    .addOption(forceShareOption())
-    .addOption(imageOptsOption())
-    .addOption(repeatedOption('--object <def>'))
-    .addOption(outputOption())
     .option('--size <bytes>', '', (text: string) => sizeArgument('image size', text))
   const { options, operands } = parseCommandLine<Values>(tool, command, args)
   const list = joinOptionLists(options.options)

@@ -28,34 +28,16 @@ async function makeChain(): Promise<Chain> {
     size: 80 * KiB,
     discard: 'unmap',
   })
-  await fill(world, base, 0, 64 * KiB, 1)
-  await fill(world, middle, 8 * KiB, 8 * KiB, 2)
-  await fill(world, top, 4 * KiB, 4 * KiB, 3)
-  await fill(world, top, 72 * KiB, 4 * KiB, 4)
+  await world.fill(base, 0, 64 * KiB, 1)
+  await world.fill(middle, 8 * KiB, 8 * KiB, 2)
+  await world.fill(top, 4 * KiB, 4 * KiB, 3)
+  await world.fill(top, 72 * KiB, 4 * KiB, 4)
   await world.main(async (main) => {
     const root = await createBackend(main, world.graph, { node: top, perm: READ_WRITE })
     await root.discard(8 * KiB, 4 * KiB)
     await root.close(main)
   })
   return { world, base, middle, top }
-}
-
-async function fill(world: GraphWorld, node: NodeState, offset: number, bytes: number, value: number): Promise<void> {
-  await world.main(async (main) => {
-    const root = await createBackend(main, world.graph, { node, perm: READ_WRITE })
-    await root.write(offset, new Uint8Array(bytes).fill(value))
-    await root.close(main)
-  })
-}
-
-async function content(world: GraphWorld, node: NodeState): Promise<Uint8Array> {
-  return world.main(async (main) => {
-    const root = await createBackend(main, world.graph, { node })
-    const bytes = new Uint8Array(root.length)
-    await root.read(0, bytes)
-    await root.close(main)
-    return bytes
-  })
 }
 
 function commit({ world, top }: Chain, options: CommitOptions = {}): Promise<void> {
@@ -70,12 +52,12 @@ describe('what goes where', () => {
   test('into the next layer, which grows, and the top is empty', async () => {
     const chain = await makeChain()
     const { world, base, middle, top } = chain
-    const before = await content(world, top)
-    const beforeBase = await content(world, base)
+    const before = await world.content(top)
+    const beforeBase = await world.content(base)
     await commit(chain)
-    expect(await content(world, middle)).toEqual(before)
-    expect(await content(world, top)).toEqual(before)
-    expect(await content(world, base)).toEqual(beforeBase)
+    expect(await world.content(middle)).toEqual(before)
+    expect(await world.content(top)).toEqual(before)
+    expect(await world.content(base)).toEqual(beforeBase)
     expect(await isAllocated(top, 0, 80 * KiB)).toMatchObject({ allocated: false, bytes: 80 * KiB })
     expect([links(top), links(middle)]).toEqual([['backing:middle'], ['backing:base']])
     expect([...world.graph.nodes.keys()].sort()).toEqual(['base', 'middle', 'top'])
@@ -84,9 +66,9 @@ describe('what goes where', () => {
   test('through several layers, and the top stays as it is', async () => {
     const chain = await makeChain()
     const { world, base, top } = chain
-    const before = await content(world, top)
+    const before = await world.content(top)
     await commit(chain, { base })
-    expect(await content(world, base)).toEqual(before)
+    expect(await world.content(base)).toEqual(before)
     expect(await isAllocated(top, 4 * KiB, 4 * KiB)).toMatchObject({ allocated: true })
   })
 
@@ -116,10 +98,10 @@ describe('what goes where', () => {
     const world = new GraphWorld()
     const base = await world.open({ driver: 'memory', 'node-name': 'base', size: 64 * KiB, 'read-only': true })
     const top = await world.open({ driver: 'overlay', 'node-name': 'top', backing: 'base' })
-    await fill(world, top, 0, 4 * KiB, 7)
+    await world.fill(top, 0, 4 * KiB, 7)
     await world.main((main) => commitImage(main, top))
     expect(base.readOnly).toBe(true)
-    expect((await content(world, base)).subarray(0, 4 * KiB)).toEqual(new Uint8Array(4 * KiB).fill(7))
+    expect((await world.content(base)).subarray(0, 4 * KiB)).toEqual(new Uint8Array(4 * KiB).fill(7))
   })
 })
 
@@ -191,7 +173,7 @@ test('a guest that does not share its disk waits, and goes on with the same disk
   await committing
   await guest.flush()
   expect(written).toBe(true)
-  const disk = await content(world, top)
+  const disk = await world.content(top)
   expect(disk.subarray(0, 512)).toEqual(new Uint8Array(512).fill(9))
-  expect((await content(world, middle)).subarray(0, 512)).toEqual(new Uint8Array(512).fill(1))
+  expect((await world.content(middle)).subarray(0, 512)).toEqual(new Uint8Array(512).fill(1))
 })

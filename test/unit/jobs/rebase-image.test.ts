@@ -5,7 +5,7 @@ import type { NodeState } from '../../../src/global-state/node-state.js'
 import { isAllocated } from '../../../src/io/block-status.js'
 import { type NewBacking, rebaseImage } from '../../../src/jobs/rebase-image.js'
 import { overlayDriver } from '../../../src/testing/overlay-driver.js'
-import { GraphWorld, READ_WRITE } from '../../support/graph-world.js'
+import { GraphWorld } from '../../support/graph-world.js'
 
 const KiB = 1024
 
@@ -30,28 +30,10 @@ async function makeChain(): Promise<Chain> {
   const world = new GraphWorld({ drivers: [named] })
   const old = await world.open({ driver: 'memory', 'node-name': 'old', size: 64 * KiB })
   const top = await world.open({ driver: 'named-overlay', 'node-name': 'top', backing: 'old', size: 96 * KiB })
-  await fill(world, old, 0, 32 * KiB, 1)
-  await fill(world, old, 32 * KiB, 32 * KiB, 2)
-  await fill(world, top, 8 * KiB, 4 * KiB, 3)
+  await world.fill(old, 0, 32 * KiB, 1)
+  await world.fill(old, 32 * KiB, 32 * KiB, 2)
+  await world.fill(top, 8 * KiB, 4 * KiB, 3)
   return { world, old, top, told }
-}
-
-async function fill(world: GraphWorld, node: NodeState, offset: number, bytes: number, value: number): Promise<void> {
-  await world.main(async (main) => {
-    const root = await createBackend(main, world.graph, { node, perm: READ_WRITE })
-    await root.write(offset, new Uint8Array(bytes).fill(value))
-    await root.close(main)
-  })
-}
-
-async function content(world: GraphWorld, node: NodeState): Promise<Uint8Array> {
-  return world.main(async (main) => {
-    const root = await createBackend(main, world.graph, { node })
-    const bytes = new Uint8Array(root.length)
-    await root.read(0, bytes)
-    await root.close(main)
-    return bytes
-  })
 }
 
 async function allocated({ top }: Chain): Promise<number[]> {
@@ -71,12 +53,12 @@ describe('the disk stays the same', () => {
     const chain = await makeChain()
     const { world, top, told } = chain
     const node = await world.open({ driver: 'memory', 'node-name': 'new', size: 96 * KiB })
-    await fill(world, node, 0, 32 * KiB, 1)
-    await fill(world, node, 32 * KiB, 28 * KiB, 2)
-    await fill(world, node, 80 * KiB, 512, 5)
-    const before = await content(world, top)
+    await world.fill(node, 0, 32 * KiB, 1)
+    await world.fill(node, 32 * KiB, 28 * KiB, 2)
+    await world.fill(node, 80 * KiB, 512, 5)
+    const before = await world.content(top)
     await rebase(chain, { node, filename: 'new.img', format: 'raw' })
-    expect(await content(world, top)).toEqual(before)
+    expect(await world.content(top)).toEqual(before)
     expect(top.backing?.node).toBe(node)
     expect(told).toEqual([['new.img', 'raw']])
     expect(await allocated(chain)).toEqual([8, 60, 80])
@@ -85,9 +67,9 @@ describe('the disk stays the same', () => {
   test('over nothing', async () => {
     const chain = await makeChain()
     const { world, top, told } = chain
-    const before = await content(world, top)
+    const before = await world.content(top)
     await rebase(chain, { node: undefined, filename: undefined, format: undefined })
-    expect(await content(world, top)).toEqual(before)
+    expect(await world.content(top)).toEqual(before)
     expect(top.backing).toBeUndefined()
     expect(told).toEqual([[undefined, undefined]])
     expect(await allocated(chain)).toEqual(Array.from({ length: 16 }, (_, index) => index * 4))
@@ -97,10 +79,10 @@ describe('the disk stays the same', () => {
     const chain = await makeChain()
     const { world, top, old } = chain
     const above = await world.open({ driver: 'named-overlay', 'node-name': 'above', backing: 'top' })
-    await fill(world, above, 0, 4 * KiB, 9)
-    const before = await content(world, above)
+    await world.fill(above, 0, 4 * KiB, 9)
+    const before = await world.content(above)
     await world.main((main) => rebaseImage(main, above, { node: old, filename: 'old.img', format: 'raw' }))
-    expect(await content(world, above)).toEqual(before)
+    expect(await world.content(above)).toEqual(before)
     expect(above.backing?.node).toBe(old)
     expect(await allocated({ ...chain, top: above })).toEqual([0, 8])
     expect(top.parents.size).toBe(0)

@@ -14,6 +14,7 @@ import { isWatched, reach } from '../metadata/debug-points.js'
 import { settleMetadata } from '../metadata/flush.js'
 import { writeHeaderFields } from '../metadata/header-update.js'
 import { mapActiveTables, mapRefcountBlocks, refuseOverlap } from '../metadata/overlap.js'
+import { forgetTables } from '../metadata/reload-tables.js'
 import { beginWriting } from '../metadata/writing.js'
 import { hasDataFile, type Qcow2State } from '../state.js'
 
@@ -91,6 +92,7 @@ async function clearL1(state: Qcow2State): Promise<void> {
   }
   l1.bytes.fill(0)
   forgetTables(state)
+  mapActiveTables(state)
 }
 
 /** After a failure nobody knows what stands on disk, and the old table is the one in use. */
@@ -150,16 +152,5 @@ async function moveTables(state: Qcow2State, first: number): Promise<void> {
   state.refcountTable = table
   mapRefcountBlocks(state)
   forgetTables(state)
-}
-
-/** Forgets what was known of clusters that nothing names any more. */
-function forgetTables(state: Qcow2State): void {
-  state.l2Cache.invalidate()
-  state.refcountCache.invalidate()
-  state.decompressed.clear()
-  state.owedDecrements.clear()
-  state.freed.settle()
-  state.freeClusterIndex = 0
-  state.freeByteOffset = host(0)
   mapActiveTables(state)
 }

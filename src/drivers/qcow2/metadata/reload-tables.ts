@@ -10,6 +10,16 @@ import { mapActiveTables, mapRefcountBlocks } from './overlap.js'
 /** Drops everything known of the tables, and reads those anew that stay in memory. */
 export async function reloadTables(state: Qcow2State): Promise<void> {
   const { header, layout } = state
+  forgetTables(state)
+  state.l1 = await readTable(state.file, header.l1TableOffset, header.l1Size * ENTRY_BYTES)
+  const tableBytes = header.refcountTableClusters * layout.clusterSize
+  state.refcountTable = await readTable(state.file, header.refcountTableOffset, tableBytes)
+  mapActiveTables(state)
+  mapRefcountBlocks(state)
+}
+
+/** Drops what is known of tables and of the clusters they name; the L1 and the refcount table stay. */
+export function forgetTables(state: Qcow2State): void {
   state.l2Cache.invalidate()
   state.refcountCache.invalidate()
   state.owedDecrements.clear()
@@ -17,11 +27,6 @@ export async function reloadTables(state: Qcow2State): Promise<void> {
   state.decompressed.clear()
   state.freeClusterIndex = 0
   state.freeByteOffset = host(0)
-  state.l1 = await readTable(state.file, header.l1TableOffset, header.l1Size * ENTRY_BYTES)
-  const tableBytes = header.refcountTableClusters * layout.clusterSize
-  state.refcountTable = await readTable(state.file, header.refcountTableOffset, tableBytes)
-  mapActiveTables(state)
-  mapRefcountBlocks(state)
 }
 
 /** Reads a table whose size was judged. What lies behind the end of the file is zero. */
