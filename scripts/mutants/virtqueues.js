@@ -138,4 +138,47 @@ export const mutants = [
     find: '    return this.usedSlots(ahead + 1) > ahead',
     replace: '    return this.usedSlots(ahead + 1) < 0',
   },
+  {
+    name: 'across regions: entries are read before the index that shows them',
+    file: `${QUEUE}/mirrored/mirrored-split-queue.ts`,
+    find: '    const index = this.avail.load(RING_INDEX_WORD)\n    if (index === this.seen) return\n    this.seen = index\n    this.pullChains()\n',
+    replace:
+      '    this.pullChains()\n    const index = this.avail.load(RING_INDEX_WORD)\n    if (index === this.seen) return\n    this.seen = index\n',
+  },
+  {
+    name: 'across regions: used elements behind the end of the ring are not written',
+    file: `${QUEUE}/mirrored/mirrored-split-queue.ts`,
+    find: '    this.used.push(origin, ELEMENT * (count - first))\n',
+    replace: '',
+  },
+  {
+    name: 'across regions: a tracker hears of the index before the driver can see it',
+    file: `${QUEUE}/mirrored/mirrored-queue.ts`,
+    find: '    published: () => {},\n',
+    replace: '    published: (index, wrap) => tracker.published(index, wrap),\n',
+  },
+  {
+    name: 'across regions: a device that asks for notifications does not look again',
+    file: `${QUEUE}/mirrored/mirrored-queue.ts`,
+    find: '    this.pushWishes()\n    this.look()\n',
+    replace: '    this.pushWishes()\n',
+  },
+  {
+    name: 'across regions: the first used descriptor of a batch alone is written',
+    file: `${QUEUE}/mirrored/mirrored-packed-queue.ts`,
+    find: '    for (let i = 1; i < slots; i++) this.ring.push(4 * this.slotBehind(old.usedIndex, i) + 2, 2)\n',
+    replace: '',
+  },
+  {
+    name: 'across regions: slots are looked at in the turn before',
+    file: `${QUEUE}/mirrored/mirrored-packed-queue.ts`,
+    find: 'usedIndex + behind < this.size ? usedWrap : !usedWrap',
+    replace: 'usedWrap',
+  },
+  {
+    name: 'across regions: a driver that offers more than there are slots is not noticed',
+    file: `${QUEUE}/mirrored/mirrored-packed-queue.ts`,
+    find: '    if (this.taken >= this.size) this.ring.load(4 * usedIndex + 3)\n',
+    replace: '',
+  },
 ]

@@ -7,11 +7,12 @@ import { createDriverQueue } from '../../src/devices/virtio/driver-queue/create-
 import type { DriverQueue } from '../../src/devices/virtio/driver-queue/driver-queue.js'
 import { planQueue } from '../../src/devices/virtio/driver-queue/queue-plan.js'
 import { DescriptorChain } from '../../src/devices/virtio/memory/descriptor-chain.js'
-import { GuestMemory } from '../../src/devices/virtio/memory/guest-memory.js'
+import type { GuestMemory } from '../../src/devices/virtio/memory/guest-memory.js'
 import { createDeviceQueue, type QueueFeatures } from '../../src/devices/virtio/queue/create-queue.js'
 import { type DeviceQueue, FETCH_CHAIN, FETCH_EMPTY } from '../../src/devices/virtio/queue/device-queue.js'
 import type { InflightTracker } from '../../src/devices/virtio/queue/inflight-tracker.js'
 import type { EarlierList } from '../../src/devices/virtio/queue/taken-heads.js'
+import { bordersEvery, cutMemory } from './cut-memory.js'
 
 /** A buffer of a chain. */
 export interface PairBuffer {
@@ -67,6 +68,8 @@ const BORDER = 0x21000
 export class QueuePair {
   readonly ram = new Uint8Array(new SharedArrayBuffer(MEMORY_BYTES))
   readonly memory: GuestMemory
+  /** As the device sees it. */
+  readonly deviceMemory: GuestMemory
   readonly features: QueueFeatures
   readonly driver: DriverQueue
   readonly tracker = new RecordingTracker()
@@ -78,11 +81,10 @@ export class QueuePair {
   /** Heads in the order in which they were added, until they are reaped. */
   readonly order: number[] = []
 
-  constructor(features: QueueFeatures, size: number, tableEntries = 4) {
-    this.memory = new GuestMemory([
-      { address: 0, memory: this.ram.subarray(0, BORDER) },
-      { address: BORDER, memory: this.ram.subarray(BORDER) },
-    ])
+  /** `cut`: for the device memory has a border every 16 bytes of the queue, so that its parts cross regions. */
+  constructor(features: QueueFeatures, size: number, { tableEntries = 4, cut = false } = {}) {
+    this.memory = cutMemory(this.ram, [BORDER])
+    this.deviceMemory = cut ? cutMemory(this.ram, bordersEvery(16, QUEUE_AT, QUEUE_AT + 0x800, BORDER)) : this.memory
     this.features = features
     const plan = planQueue(QUEUE_AT, size, { packed: features.packed, tableEntries })
     this.driver = createDriverQueue(this.memory, plan, features)
@@ -159,9 +161,16 @@ export class QueuePair {
   private goOn(heads: number[], lists: EarlierList[], again: (head: number) => boolean): void {
     const state = this.device.save()
     this.device.retire()
-    this.device = createDeviceQueue(this.memory, this.driver.plan.config, this.driver.size, this.features, state, {
-      tracker: this.tracker,
-    })
+    this.device = createDeviceQueue(
+      this.deviceMemory,
+      this.driver.plan.config,
+      this.driver.size,
+      this.features,
+      state,
+      {
+        tracker: this.tracker,
+      },
+    )
     expect(this.device.refetch(heads, lists)).toBe(heads.length)
     expect(this.device.refetch(heads, lists)).toBe(0)
     const chain = new DescriptorChain()

@@ -2,7 +2,7 @@
 
 import { planQueue, type QueuePlan } from '../../src/devices/virtio/driver-queue/queue-plan.js'
 import { DescriptorChain } from '../../src/devices/virtio/memory/descriptor-chain.js'
-import { GuestMemory } from '../../src/devices/virtio/memory/guest-memory.js'
+import type { GuestMemory } from '../../src/devices/virtio/memory/guest-memory.js'
 import {
   createDeviceQueue,
   type QueueFeatures,
@@ -11,6 +11,7 @@ import {
 import type { DeviceQueue, QueueState } from '../../src/devices/virtio/queue/device-queue.js'
 import { encodePackedDescriptor } from '../../src/protocols/virtio/packed-ring.js'
 import { encodeDescriptor } from '../../src/protocols/virtio/split-ring.js'
+import { bordersEvery, cutMemory } from './cut-memory.js'
 
 /** Guest addresses free for buffers and tables; memory has two regions, which touch at BORDER. */
 export const BUFFER = 0x8000
@@ -32,6 +33,9 @@ export interface RawDescriptor {
 }
 
 export class RawQueue {
+  /** Make memory with a border every 16 bytes of the queue, so that its parts cross regions. */
+  static cut = false
+
   readonly ram = new Uint8Array(RAM)
   readonly view = new DataView(this.ram.buffer)
   readonly memory: GuestMemory
@@ -41,10 +45,7 @@ export class RawQueue {
 
   constructor(features: Partial<QueueFeatures>, size = 8, state?: QueueState, options?: QueueOptions) {
     const all = { ...NO_FEATURES, ...features }
-    this.memory = new GuestMemory([
-      { address: 0, memory: this.ram.subarray(0, BORDER) },
-      { address: BORDER, memory: this.ram.subarray(BORDER) },
-    ])
+    this.memory = cutMemory(this.ram, RawQueue.cut ? bordersEvery(16, 0x1000, 0x2000, BORDER) : [BORDER])
     this.plan = planQueue(0x1000, size, { packed: all.packed })
     this.queue = createDeviceQueue(this.memory, this.plan.config, size, all, state, options)
   }

@@ -97,16 +97,29 @@ export class MemoryTable {
     }
   }
 
-  /** The guest's address of `bytes` bytes at an address of the front-end; undefined where no region holds them all. */
+  /**
+   * The guest's address of `bytes` bytes at an address of the front-end; undefined where some of them are in no region, or
+   * cross into one that is their neighbour in the addresses of the front-end and not in those of the guest.
+   */
   translate(userAddress: bigint, bytes: number): GuestAddress | undefined {
-    for (const region of this.regions) {
-      if (userAddress < region.userAddress) continue
-      const start = userAddress - region.userAddress
-      if (start + BigInt(bytes) > BigInt(region.size)) continue
-      const address = region.guestAddress + Number(start)
-      return { high: highHalf(address), low: lowHalf(address) }
+    const region = this.regionAt(userAddress)
+    if (region === undefined) return undefined
+    const end = userAddress + BigInt(bytes)
+    let last = region
+    while (end > last.userAddress + BigInt(last.size)) {
+      const next = this.regionAt(last.userAddress + BigInt(last.size))
+      if (next === undefined || next.guestAddress !== last.guestAddress + last.size) return undefined
+      last = next
     }
-    return undefined
+    const address = region.guestAddress + Number(userAddress - region.userAddress)
+    return { high: highHalf(address), low: lowHalf(address) }
+  }
+
+  private regionAt(userAddress: bigint): MappedRegion | undefined {
+    return this.regions.find((region) => {
+      const start = userAddress - region.userAddress
+      return start >= 0n && start < BigInt(region.size)
+    })
   }
 
   /** Whether no file has become shorter than what is mapped of it. */

@@ -2,8 +2,9 @@
 // requests in flight where there is one.
 
 import { BlockError } from '../../common/error.js'
+import { highHalf, lowHalf } from '../../common/units.js'
 import type { SuspendedQueue } from '../../devices/virtio/core/left-chains.js'
-import { type GuestMemory, viewOf } from '../../devices/virtio/memory/guest-memory.js'
+import type { GuestMemory } from '../../devices/virtio/memory/guest-memory.js'
 import type { QueueState } from '../../devices/virtio/queue/device-queue.js'
 import type { InflightTracker } from '../../devices/virtio/queue/inflight-tracker.js'
 import type { GuestAddress, QueueConfig } from '../../devices/virtio/queue/queue-layout.js'
@@ -123,29 +124,29 @@ function packedPosition(
 
 /** The index of a split ring's available or used part. */
 function ringIndex(memory: GuestMemory, { high, low }: GuestAddress): number {
-  const region = memory.find(high, low, 4)
+  const address = high * 0x1_0000_0000 + low + 2 * RING_INDEX_WORD
+  const region = memory.find(highHalf(address), lowHalf(address), 2)
   if (region === undefined || low % 2 !== 0) throw outside()
-  const start = high * 0x1_0000_0000 + low - region.base
-  const words = new Uint16Array(region.buffer, region.byteOffset + start, 2)
-  return le16(Atomics.load(words, RING_INDEX_WORD))
+  return le16(Atomics.load(new Uint16Array(region.buffer, region.byteOffset + address - region.base, 1), 0))
 }
 
 function packedSlots(
   memory: GuestMemory,
   { size, descriptorTable: { high, low } }: QueueConfig,
 ): PackedSlots & { hasUsedMark(slot: number): boolean } {
-  const bytes = packedRingBytes(size)
-  const region = memory.find(high, low, bytes)
-  if (region === undefined || low % 16 !== 0) throw outside()
-  const view = viewOf(region, high * 0x1_0000_0000 + low - region.base, bytes)
-  const words = new Uint32Array(view.buffer, view.byteOffset, bytes / 4)
+  const views = memory.views(high, low, packedRingBytes(size))
+  if (views === undefined || low % 16 !== 0) throw outside()
+  // Regions meet at multiples of 16 bytes, so that a slot lies in one.
+  const slots = views.flatMap(({ buffer, byteOffset, byteLength }) =>
+    Array.from({ length: byteLength / 16 }, (_, i) => new Uint32Array(buffer, byteOffset + 16 * i, 4)),
+  )
+  const rest = (slot: number): number => le32(slots[slot]?.[3] ?? 0)
   return {
     size,
-    isAvailable: (slot, wrap) => (le32(words[slot * 4 + 3] as number) & PACKED_TURN_MASK) === availableTurn(wrap),
-    hasUsedMark: (slot) => ((le32(words[slot * 4 + 3] as number) >>> 16) & VIRTQ_DESC_F_USED) !== 0,
+    isAvailable: (slot, wrap) => (rest(slot) & PACKED_TURN_MASK) === availableTurn(wrap),
+    hasUsedMark: (slot) => ((rest(slot) >>> 16) & VIRTQ_DESC_F_USED) !== 0,
     markAvailable(slot, wrap) {
-      const word = le32(words[slot * 4 + 3] as number)
-      words[slot * 4 + 3] = le32(((word & ~PACKED_TURN_MASK) | availableTurn(wrap)) >>> 0)
+      slots[slot]?.set([le32(((rest(slot) & ~PACKED_TURN_MASK) | availableTurn(wrap)) >>> 0)], 3)
     },
   }
 }

@@ -16,6 +16,7 @@ import {
   FETCH_FAULT,
 } from '../../../src/devices/virtio/queue/device-queue.js'
 import { type RandomBelow, seededRandom } from '../../../src/testing/crash/seeded-random.js'
+import { bordersEvery, cutMemory } from '../../support/cut-memory.js'
 
 const RUNS = 60_000
 const RAM = 0x4000
@@ -47,10 +48,14 @@ class RestlessMemory extends GuestMemory {
 
 const ram = new Uint8Array(RAM)
 const view = new DataView(ram.buffer)
-const memory = new RestlessMemory([
-  { address: 0, memory: ram.subarray(0, BORDER) },
-  { address: BORDER, memory: ram.subarray(BORDER) },
-])
+const memory = restlessMemory([BORDER])
+/** The same with a border every 16 bytes of the queue, so that its parts cross regions. */
+const cut = restlessMemory(bordersEvery(16, QUEUE_AT, SCRIBBLED, BORDER))
+
+function restlessMemory(borders: readonly number[]): RestlessMemory {
+  const { regions } = cutMemory(ram, borders)
+  return new RestlessMemory(regions.map(({ base, bytes }) => ({ address: base, memory: bytes })))
+}
 
 /** A 16-bit value that means something to a queue more often than chance would have it. */
 function word(random: RandomBelow, size: number): number {
@@ -118,14 +123,13 @@ function checkChain(chain: DescriptorChain): void {
 }
 
 /** Serves the queue as a device does until it is empty, broken, or has been looked at often enough; its verdict. */
-function serve(queue: DeviceQueue, random: RandomBelow, restless: (() => void) | undefined): number {
+function serve(queue: DeviceQueue, where: RestlessMemory, random: RandomBelow): number {
   const chain = new DescriptorChain()
   const taken: number[] = []
-  memory.restless = restless
   for (let look = 0; look < LOOKS; look++) {
-    memory.steps = 0
+    where.steps = 0
     const result = queue.fetch(chain)
-    if (memory.steps > MAX_STEPS) throw new Error(`${memory.steps} steps for one chain`)
+    if (where.steps > MAX_STEPS) throw new Error(`${where.steps} steps for one chain`)
     if (result === FETCH_FAULT) {
       if (queue.fault === undefined) throw new Error('a fault without a reason')
       if (chain.head >= 0) queue.push(chain.head, 0)
@@ -180,12 +184,14 @@ function run(number: number): number {
   const size = features.packed ? 2 + random(15) : 2 << random(4)
   const plan = planQueue(QUEUE_AT, size, { packed: features.packed })
   scribble(random, plan, features.packed)
-  const queue = createDeviceQueue(memory, plan.config, size, features)
+  const where = random(6) === 0 ? cut : memory
+  const queue = createDeviceQueue(where, plan.config, size, features)
   const restless = random(2) === 0 ? undefined : () => change(random, plan, features.packed)
   loads = restless
-  const verdict = serve(queue, random, restless)
+  where.restless = restless
+  const verdict = serve(queue, where, random)
   loads = undefined
-  memory.restless = undefined
+  where.restless = undefined
   queue.retire()
   if (number % 16 === 0 && !works(plan, features)) throw new Error('the memory makes no good queue again')
   return verdict
@@ -205,6 +211,7 @@ describe('hostile rings, half of them changed at each access', () => {
     Atomics.load = load
     loads = undefined
     memory.restless = undefined
+    cut.restless = undefined
   })
 
   test(`${RUNS} of them: chains inside memory, one fault, or nothing; never an exception or a spin`, () => {

@@ -136,11 +136,14 @@ function unshown(pair: QueuePair): boolean {
 }
 
 describe.each(ALL_FEATURES)('%s', (_name, features) => {
-  test('every chain comes back once, as it was added, and wakes who sleeps', () => {
+  test.each([
+    ['', false, 200],
+    [', in a queue whose parts cross regions', true, 100],
+  ])('every chain comes back once, as it was added, and wakes who sleeps%s', (_where, cut, numRuns) => {
     const size = features.packed ? fc.constantFrom(1, 2, 3, 7, 8, 13) : fc.constantFrom(1, 2, 4, 8, 16)
     fc.assert(
       fc.property(size, fc.array(step, { minLength: 5, maxLength: 60 }), (entries, steps) => {
-        const pair = new QueuePair(features, entries)
+        const pair = new QueuePair(features, entries, { cut })
         const promises = { driverSleeps: false, deviceSleeps: false }
         for (const one of steps) act(pair, promises, one)
         // Whatever is left runs to its end.
@@ -155,7 +158,7 @@ describe.each(ALL_FEATURES)('%s', (_name, features) => {
         const state = pair.device.save()
         expect([state.availIndex, state.availWrap]).toEqual([state.usedIndex, state.usedWrap])
       }),
-      { numRuns: 200 },
+      { numRuns },
     )
   })
 })

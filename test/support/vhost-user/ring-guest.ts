@@ -6,7 +6,8 @@ import { createDriverQueue } from '../../../src/devices/virtio/driver-queue/crea
 import type { DriverQueue } from '../../../src/devices/virtio/driver-queue/driver-queue.js'
 import { planQueue } from '../../../src/devices/virtio/driver-queue/queue-plan.js'
 import { featureSet, VIRTIO_F_VERSION_1 } from '../../../src/protocols/virtio/features.js'
-import { GUEST_BASE, SharedGuest } from './shared-guest.js'
+import { GUEST_BASE } from './guest-regions.js'
+import { SharedGuest } from './shared-guest.js'
 
 const QUEUE_SIZE = 16
 const PAGE = 4096

@@ -7,12 +7,7 @@ import type { VirtioTransport } from '../../../src/devices/virtio/core/transport
 import { GuestMemory } from '../../../src/devices/virtio/memory/guest-memory.js'
 import type { GuestAddress, QueueConfig } from '../../../src/devices/virtio/queue/queue-layout.js'
 import { decodeConfig, encodeConfig } from '../../../src/protocols/vhost-user/config.js'
-import {
-  encodeMemoryRegion,
-  encodeMemoryTable,
-  MEMORY_REGION_BYTES,
-  type MemoryRegionDescription,
-} from '../../../src/protocols/vhost-user/memory-regions.js'
+import { encodeMemoryRegion } from '../../../src/protocols/vhost-user/memory-regions.js'
 import * as m from '../../../src/protocols/vhost-user/messages.js'
 import {
   decodeVringState,
@@ -27,10 +22,8 @@ import { GuestBlkDriver } from '../../../src/testing/virtio/guest-blk-driver.js'
 import { GuestDisk } from '../../../src/testing/virtio/guest-disk.js'
 import { BackendMessages } from './backend-messages.js'
 import { FrontEnd } from './front-end.js'
+import { GUEST_BASE, regionsOf, tableOf, USER_BASE } from './guest-regions.js'
 
-/** Where guest memory begins for the guest and for its front-end. */
-export const GUEST_BASE = 0x10_0000
-export const USER_BASE = 0x7f00_0000_0000n
 const CONFIG_BYTES = 60
 
 /** What the guest is like. */
@@ -45,6 +38,8 @@ export interface SharedGuestOptions {
   inflight?: boolean
   /** Kicks and calls are messages. */
   inband?: boolean
+  /** Share the first pages, where the rings are, as regions of their own. */
+  cut?: boolean
   /** Pad a table of one region to the length that two would have. */
   longTable?: boolean
   /** Where rings begin; by default where the virtio specification says. */
@@ -89,6 +84,7 @@ export class SharedGuest {
       slots: true,
       inflight: true,
       inband: false,
+      cut: false,
       longTable: false,
       protocol: ~0n,
       ...options,
@@ -223,18 +219,17 @@ export class SharedGuest {
   }
 
   async shareMemory(): Promise<void> {
-    const region = {
-      guestAddress: BigInt(GUEST_BASE),
-      size: BigInt(this.options.memoryBytes),
-      userAddress: USER_BASE,
-      mmapOffset: 0n,
-      xen: undefined,
+    const regions = regionsOf(this.options.memoryBytes, this.options.cut)
+    if (this.options.slots) {
+      for (const region of regions) {
+        const payload = encodeMemoryRegion(region)
+        expectTrue(await this.front.tell(m.VHOST_USER_ADD_MEM_REG, { payload, fds: [this.memoryFd] }), 'memory')
+      }
+      return
     }
-    const fds = [this.memoryFd]
-    const told = this.options.slots
-      ? this.front.tell(m.VHOST_USER_ADD_MEM_REG, { payload: encodeMemoryRegion(region), fds })
-      : this.front.tell(m.VHOST_USER_SET_MEM_TABLE, { payload: this.table(region), fds })
-    expectTrue(await told, 'memory')
+    const payload = tableOf(regions, this.options.longTable)
+    const fds = regions.map(() => this.memoryFd)
+    expectTrue(await this.front.tell(m.VHOST_USER_SET_MEM_TABLE, { payload, fds }), 'memory')
   }
 
   async startRing(index: number, base?: number): Promise<void> {
@@ -335,14 +330,6 @@ export class SharedGuest {
     }
     const { fd, payload } = this.inflight
     expectTrue(await this.front.tell(m.VHOST_USER_SET_INFLIGHT_FD, { payload, fds: [fd] }), 'SET_INFLIGHT_FD')
-  }
-
-  private table(region: MemoryRegionDescription): Uint8Array {
-    const payload = encodeMemoryTable([region])
-    if (!this.options.longTable) return payload
-    const padded = new Uint8Array(payload.length + MEMORY_REGION_BYTES)
-    padded.set(payload)
-    return padded
   }
 
   private watchCalls(): void {

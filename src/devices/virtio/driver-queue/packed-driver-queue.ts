@@ -23,7 +23,7 @@ import {
   VIRTQ_DESC_F_WRITE,
 } from '../../../protocols/virtio/split-ring.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
-import { mapPackedQueue } from '../queue/queue-layout.js'
+import { packedParts, placePackedQueue } from '../queue/queue-layout.js'
 import type { QueueFeatures } from '../queue/queue-state.js'
 import type { DriverQueue } from './driver-queue.js'
 import { type DriverTables, driverTables } from './driver-tables.js'
@@ -79,7 +79,7 @@ export class PackedDriverQueue implements DriverQueue {
   /** Empties the queue's memory. Throws EINVAL where a part does not lie in one region. */
   constructor(memory: GuestMemory, plan: QueuePlan, features: QueueFeatures) {
     const { size } = plan
-    const parts = mapPackedQueue(memory, plan.config, size)
+    const parts = packedParts(placePackedQueue(memory, plan.config, size))
     this.plan = plan
     this.size = size
     this.free = size

@@ -23,7 +23,7 @@ import {
   VIRTQ_USED_F_NO_NOTIFY,
 } from '../../../protocols/virtio/split-ring.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
-import { mapQueue } from '../queue/queue-layout.js'
+import { placeQueue, splitParts } from '../queue/queue-layout.js'
 import type { QueueFeatures } from '../queue/queue-state.js'
 import type { DriverQueue } from './driver-queue.js'
 import { type DriverTables, driverTables } from './driver-tables.js'
@@ -72,7 +72,7 @@ export class SplitDriverQueue implements DriverQueue {
   /** Empties the queue's memory. Throws EINVAL where a part does not lie in one region. */
   constructor(memory: GuestMemory, plan: QueuePlan, features: QueueFeatures) {
     const { size } = plan
-    const parts = mapQueue(memory, plan.config, size)
+    const parts = splitParts(placeQueue(memory, plan.config, size))
     this.plan = plan
     this.size = size
     this.free = size

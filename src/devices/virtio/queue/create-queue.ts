@@ -1,10 +1,13 @@
-// A running queue from what a driver said of it and what was agreed. The one place that knows which formats there are.
+// A running queue from what a driver said of it and what was agreed. The one place that knows which formats there are, and
+// that a queue whose parts cross regions is another one.
 
 import type { GuestMemory } from '../memory/guest-memory.js'
 import type { DeviceQueue, QueueState } from './device-queue.js'
 import type { InflightTracker } from './inflight-tracker.js'
+import { MirroredPackedQueue } from './mirrored/mirrored-packed-queue.js'
+import { MirroredSplitQueue } from './mirrored/mirrored-split-queue.js'
 import { PackedDeviceQueue } from './packed-device-queue.js'
-import { mapPackedQueue, mapQueue, type QueueConfig } from './queue-layout.js'
+import { packedParts, placePackedQueue, placeQueue, type QueueConfig, splitParts } from './queue-layout.js'
 import { entriesTaken, freshQueueState, type QueueFeatures } from './queue-state.js'
 import { SplitDeviceQueue } from './split-device-queue.js'
 
@@ -41,10 +44,14 @@ export function createDeviceQueue(
 ): DeviceQueue {
   const { id = 0, tracker } = options
   if (features.packed) {
-    const parts = mapPackedQueue(memory, config, maximum)
-    return new PackedDeviceQueue(memory, parts, features, state, id, tracker)
+    const places = placePackedQueue(memory, config, maximum)
+    return places.inOneRegionEach
+      ? new PackedDeviceQueue(memory, packedParts(places), features, state, id, tracker)
+      : new MirroredPackedQueue(memory, places, features, state, id, tracker)
   }
-  const parts = mapQueue(memory, config, maximum)
-  entriesTaken(state, parts.size, false)
-  return new SplitDeviceQueue(memory, parts, features, state, id, tracker)
+  const places = placeQueue(memory, config, maximum)
+  entriesTaken(state, places.size, false)
+  return places.inOneRegionEach
+    ? new SplitDeviceQueue(memory, splitParts(places), features, state, id, tracker)
+    : new MirroredSplitQueue(memory, places, features, state, id, tracker)
 }

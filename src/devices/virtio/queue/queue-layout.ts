@@ -1,5 +1,5 @@
 // Where a driver put a queue, checked before the queue may run. What passes is a copy: later changes of the driver's
-// registers do not reach a running queue.
+// registers do not reach a running queue. A part is contiguous for the guest, and may still cross regions here.
 
 import { BlockError } from '../../../common/error.js'
 import {
@@ -55,42 +55,68 @@ export interface PackedQueueParts {
   readonly deviceEvent: Uint32Array
 }
 
-interface Part {
-  name: string
-  address: GuestAddress
-  bytes: number
-  alignment: number
+/** A part of a queue that lies in guest memory. */
+export interface PlacedPart extends GuestAddress {
+  readonly name: string
+  /** Guest address. */
+  readonly start: number
+  readonly bytes: number
+  /** The one region that holds all of it, if there is one. */
+  readonly region: GuestRegion | undefined
 }
 
-/** Checks `config` (virtio 1.2, 2.7). Throws EINVAL, naming what is wrong with it. */
-export function mapQueue(memory: GuestMemory, config: QueueConfig, maximum: number): QueueParts {
+/** Where the parts of a queue lie. Of a packed one `driver` and `device` are the event suppressions. */
+export interface QueuePlaces {
+  readonly size: number
+  readonly descriptors: PlacedPart
+  readonly driver: PlacedPart
+  readonly device: PlacedPart
+  /** No part crosses from one region into the next. */
+  readonly inOneRegionEach: boolean
+}
+
+/** Checks where `config` puts a split queue (virtio 1.2, 2.7). Throws EINVAL, naming what is wrong with it. */
+export function placeQueue(memory: GuestMemory, config: QueueConfig, maximum: number): QueuePlaces {
   const { size } = config
   checkSize(size, Math.min(maximum, VIRTQ_MAX_SIZE))
   if ((size & (size - 1)) !== 0) throw refuse(`queue size ${size} is no power of two`)
-  const [table, avail, used] = placeAll(memory, [
-    part('descriptor table', config.descriptorTable, descriptorTableBytes(size), VIRTQ_DESC_ALIGNMENT),
-    part('available ring', config.availRing, availRingBytes(size), VIRTQ_AVAIL_ALIGNMENT),
-    part('used ring', config.usedRing, usedRingBytes(size), VIRTQ_USED_ALIGNMENT),
-  ])
-  return {
+  return placed(
     size,
-    table: words(table),
-    avail: new Uint16Array(avail.region.buffer, avail.byteOffset, avail.bytes >>> 1),
-    used: new Uint16Array(used.region.buffer, used.byteOffset, used.bytes >>> 1),
-    used32: words(used),
-  }
+    place(memory, 'descriptor table', config.descriptorTable, descriptorTableBytes(size), VIRTQ_DESC_ALIGNMENT),
+    place(memory, 'available ring', config.availRing, availRingBytes(size), VIRTQ_AVAIL_ALIGNMENT),
+    place(memory, 'used ring', config.usedRing, usedRingBytes(size), VIRTQ_USED_ALIGNMENT),
+  )
 }
 
 /** The same for a packed queue (virtio 1.2, 2.8), whose size need not be a power of two (2.8.10.1). */
-export function mapPackedQueue(memory: GuestMemory, config: QueueConfig, maximum: number): PackedQueueParts {
+export function placePackedQueue(memory: GuestMemory, config: QueueConfig, maximum: number): QueuePlaces {
   const { size } = config
   checkSize(size, Math.min(maximum, PACKED_MAX_SIZE))
-  const [ring, driverEvent, deviceEvent] = placeAll(memory, [
-    part('descriptor ring', config.descriptorTable, packedRingBytes(size), PACKED_RING_ALIGNMENT),
-    part('driver event suppression', config.availRing, PACKED_EVENT_BYTES, PACKED_EVENT_ALIGNMENT),
-    part('device event suppression', config.usedRing, PACKED_EVENT_BYTES, PACKED_EVENT_ALIGNMENT),
-  ])
-  return { size, ring: words(ring), driverEvent: words(driverEvent), deviceEvent: words(deviceEvent) }
+  const { descriptorTable, availRing, usedRing } = config
+  return placed(
+    size,
+    place(memory, 'descriptor ring', descriptorTable, packedRingBytes(size), PACKED_RING_ALIGNMENT),
+    place(memory, 'driver event suppression', availRing, PACKED_EVENT_BYTES, PACKED_EVENT_ALIGNMENT),
+    place(memory, 'device event suppression', usedRing, PACKED_EVENT_BYTES, PACKED_EVENT_ALIGNMENT),
+  )
+}
+
+/** The parts of a queue of which each lies in one region. Throws EINVAL for another. */
+export function splitParts({ size, descriptors, driver, device }: QueuePlaces): QueueParts {
+  const avail = inRegion(driver)
+  const used = inRegion(device)
+  return {
+    size,
+    table: words(descriptors),
+    avail: new Uint16Array(avail.buffer, avail.byteOffset, driver.bytes >>> 1),
+    used: new Uint16Array(used.buffer, used.byteOffset, device.bytes >>> 1),
+    used32: words(device),
+  }
+}
+
+/** The same of a packed queue. */
+export function packedParts({ size, descriptors, driver, device }: QueuePlaces): PackedQueueParts {
+  return { size, ring: words(descriptors), driverEvent: words(driver), deviceEvent: words(device) }
 }
 
 function checkSize(size: number, maximum: number): void {
@@ -98,43 +124,42 @@ function checkSize(size: number, maximum: number): void {
   throw refuse(`queue size ${String(size)} is not between 1 and ${maximum}`)
 }
 
-function part(name: string, address: GuestAddress, bytes: number, alignment: number): Part {
-  return { name, address, bytes, alignment }
+function place(
+  memory: GuestMemory,
+  name: string,
+  { high, low }: GuestAddress,
+  bytes: number,
+  alignment: number,
+): PlacedPart {
+  if (!isHalf(high) || !isHalf(low)) throw refuse(`address of the ${name} is no pair of u32`)
+  if (low % alignment !== 0) throw refuse(`the ${name} is not aligned to ${alignment} bytes`)
+  const region = memory.find(high, low, bytes)
+  if (region === undefined && memory.views(high, low, bytes) === undefined) {
+    throw refuse(`the ${name} does not lie in guest memory`)
+  }
+  return { name, high, low, start: high * 0x1_0000_0000 + low, bytes, region }
 }
 
-function words(placed: Placed): Uint32Array {
-  return new Uint32Array(placed.region.buffer, placed.byteOffset, placed.bytes >>> 2)
+function placed(size: number, descriptors: PlacedPart, driver: PlacedPart, device: PlacedPart): QueuePlaces {
+  if (overlap(descriptors, driver) || overlap(descriptors, device) || overlap(driver, device)) {
+    throw refuse('the parts of the queue overlap')
+  }
+  const inOneRegionEach = [descriptors, driver, device].every(({ region }) => region !== undefined)
+  return { size, descriptors, driver, device, inOneRegionEach }
 }
 
-function placeAll(memory: GuestMemory, parts: [Part, Part, Part]): [Placed, Placed, Placed] {
-  const a = place(memory, parts[0])
-  const b = place(memory, parts[1])
-  const c = place(memory, parts[2])
-  if (overlap(a, b) || overlap(a, c) || overlap(b, c)) throw refuse('the parts of the queue overlap')
-  return [a, b, c]
-}
-
-interface Placed {
-  region: GuestRegion
-  /** In the region's buffer. */
-  byteOffset: number
-  /** Guest address. */
-  start: number
-  bytes: number
-}
-
-function place(memory: GuestMemory, part: Part): Placed {
-  const { high, low } = part.address
-  if (!isHalf(high) || !isHalf(low)) throw refuse(`address of the ${part.name} is no pair of u32`)
-  if (low % part.alignment !== 0) throw refuse(`the ${part.name} is not aligned to ${part.alignment} bytes`)
-  const region = memory.find(high, low, part.bytes)
-  if (region === undefined) throw refuse(`the ${part.name} does not lie in one region of guest memory`)
-  const start = high * 0x1_0000_0000 + low
-  return { region, byteOffset: region.byteOffset + (start - region.base), start, bytes: part.bytes }
-}
-
-function overlap(a: Placed, b: Placed): boolean {
+function overlap(a: PlacedPart, b: PlacedPart): boolean {
   return a.start < b.start + b.bytes && b.start < a.start + a.bytes
+}
+
+function inRegion({ name, region, start }: PlacedPart): { buffer: ArrayBufferLike; byteOffset: number } {
+  if (region === undefined) throw refuse(`the ${name} does not lie in one region of guest memory`)
+  return { buffer: region.buffer, byteOffset: region.byteOffset + (start - region.base) }
+}
+
+function words(part: PlacedPart): Uint32Array {
+  const { buffer, byteOffset } = inRegion(part)
+  return new Uint32Array(buffer, byteOffset, part.bytes >>> 2)
 }
 
 function isHalf(value: number): boolean {

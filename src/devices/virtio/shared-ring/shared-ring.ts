@@ -6,7 +6,7 @@ import { BlockError } from '../../../common/error.js'
 import { alignUp } from '../../../common/units.js'
 import { planQueue, type QueuePlan } from '../driver-queue/queue-plan.js'
 import { GuestMemory } from '../memory/guest-memory.js'
-import { mapPackedQueue, mapQueue } from '../queue/queue-layout.js'
+import { placePackedQueue, placeQueue } from '../queue/queue-layout.js'
 import type { QueueFeatures } from '../queue/queue-state.js'
 
 /** What a ring is made of. */
@@ -54,8 +54,8 @@ export function createSharedRing(options: SharedRingOptions): SharedRing {
   const dataAddress = alignUp(plan.end, CACHE_LINE)
   const buffer = new SharedArrayBuffer(alignUp(dataAddress + dataBytes, CACHE_LINE))
   const ring = { buffer, features, plan, dataAddress, dataBytes }
-  if (features.packed) mapPackedQueue(memoryOf(ring), plan.config, size)
-  else mapQueue(memoryOf(ring), plan.config, size)
+  if (features.packed) placePackedQueue(memoryOf(ring), plan.config, size)
+  else placeQueue(memoryOf(ring), plan.config, size)
   return ring
 }
 

@@ -14,13 +14,16 @@ const KINDS: [string, SharedGuestOptions][] = [
   ['packed without a record of requests in flight', { packed: true, inflight: false }],
   ['four split queues', { queues: 4 }],
   ['four packed queues', { queues: 4, packed: true }],
+  ['split, across regions of memory', { queueSize: 512, cut: true }],
+  ['packed, across regions of memory', { queueSize: 512, cut: true, packed: true, slots: false }],
 ]
 
 describe('a guest on a socket', () => {
   test.each(KINDS)('reads and writes: %s', async (_name, options) => {
     await leavesNothingOpen(async () => {
       const ipc = await loadHostIpc()
-      const served = await serveDisk({ queues: options.queues ?? 1, serial: 'a-serial' })
+      const { queues = 1, queueSize = 256 } = options
+      const served = await serveDisk({ queues, queueSize, serial: 'a-serial' })
       const guest = new SharedGuest(ipc, options)
       try {
         await guest.start(served.socket)
