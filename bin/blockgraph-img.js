@@ -1,6 +1,2 @@
 #!/usr/bin/env node
-import { tuneEngine } from '../dist/cli/engine.js'
-import { main } from '../dist/cli/img/main.js'
-
-tuneEngine()
-process.exitCode = await main(process.argv.slice(2))
+require('../dist/programs/blockgraph-img.cjs')

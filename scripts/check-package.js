@@ -51,11 +51,26 @@ function installs(tarball) {
     const install = ['install', '--silent', '--ignore-scripts', '--no-audit', '--no-fund', tarball]
     if (!run('npm', install, project)) return false
     const load = "for (const name of ['blockgraph', 'blockgraph/node']) await import(name)"
-    const program = join(project, 'node_modules', '.bin', 'blockgraph-img')
-    return run(process.execPath, ['--input-type=module', '-e', load], project) && run(program, ['--help'], project)
+    return run(process.execPath, ['--input-type=module', '-e', load], project) && runsPrograms(project)
   } finally {
     rmSync(project, { recursive: true, force: true })
   }
+}
+
+/**
+ * Each program of the package in `project` starts, and opens an image, with no peer installed.
+ *
+ * @param {string} project
+ */
+function runsPrograms(project) {
+  const program = (/** @type {string} */ name) => join(project, 'node_modules', '.bin', name)
+  return (
+    run(program('blockgraph-img'), ['create', '-f', 'qcow2', 'disk.qcow2', '1M'], project) &&
+    run(program('blockgraph-io'), ['-c', 'write -P 7 4k 8k', 'disk.qcow2'], project) &&
+    run(program('blockgraph-img'), ['convert', '-c', '-O', 'qcow2', 'disk.qcow2', 'copy.qcow2'], project) &&
+    run(program('blockgraph-img'), ['compare', 'disk.qcow2', 'copy.qcow2'], project) &&
+    run(program('blockgraph'), ['--help'], project)
+  )
 }
 
 /**

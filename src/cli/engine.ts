@@ -2,15 +2,24 @@
 // host has no processor to spare, the thread that optimises takes one from those that move the data.
 
 import { availableParallelism } from 'node:os'
-import { setFlagsFromString } from 'node:v8'
 
 /** Bytes of bytecode run before a function is looked at for optimisation; V8's own figure is a twelfth of it. */
 const PATIENT_BUDGET = 800_000
 /** One for the program, one for the pool that moves its data. */
 const BUSY_PROCESSORS = 2
 
-/** For launchers, once what they need is loaded: a flag that is set before makes loading slower. */
+/** Less than this is moved before baseline code has earned what making it costs. */
+const LONG_WORK_BYTES = 64 * 1024 * 1024
+
+/** Whether the flags pay for a command that moves so many bytes. */
+export function paysTuning(bytes: number): boolean {
+  return bytes >= LONG_WORK_BYTES
+}
+
+/** Sets the flags, for the rest of the process. For programs only, when what they need is loaded. */
 export function tuneEngine(processors: number = availableParallelism()): void {
+  // Loaded here, as most commands never ask for it.
+  const { setFlagsFromString } = process.getBuiltinModule('node:v8')
   for (const flag of engineFlags(processors)) setFlagsFromString(flag)
 }
 

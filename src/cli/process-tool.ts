@@ -1,5 +1,6 @@
 // The process as a tool sees it, and how it ends: with an exit code, whatever was thrown.
 
+import { paysTuning, tuneEngine } from './engine.js'
 import { printError, type Tool, ToolError } from './tool.js'
 
 /** The streams of this process, for the tool called `name`. */
@@ -13,6 +14,9 @@ export function processTool(name: string): Tool {
     },
     err: (text) => {
       process.stderr.write(text)
+    },
+    expectWork: (bytes) => {
+      if (paysTuning(bytes)) tuneEngine()
     },
   }
 }

@@ -8,6 +8,8 @@ export interface Tool {
   out(text: string): void
   /** Writes to standard error, as it is. */
   err(text: string): void
+  /** Told before a command moves data, so many bytes at most. */
+  expectWork?(bytes: number): void
 }
 
 /** Ends a command: the first line and every one that begins a message of its own is printed behind the tool's name. */

@@ -15,14 +15,14 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { builtProgram } from '../support/built-program.js'
 import { peer } from '../support/peers.js'
 import { compareErrors, compareOutput, runOurs } from '../support/tool-pair.js'
 import { IMG_CASES } from './img-commands.js'
 
 const MiB = 1024 * 1024
-const launcher = fileURLToPath(new URL('../../bin/blockgraph-img.js', import.meta.url))
+const launcher = builtProgram('blockgraph-img')
 let root = ''
 
 beforeAll(() => {

@@ -4,13 +4,13 @@ import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { builtProgram } from '../support/built-program.js'
 import { peer } from '../support/peers.js'
 import { IO_CASES, ioFixtures } from './io-commands.js'
 import { IoPair, lineOf, renamed } from './io-pair.js'
 
-const launcher = fileURLToPath(new URL('../../bin/blockgraph-io.js', import.meta.url))
+const launcher = builtProgram('blockgraph-io')
 let root = ''
 let pair: IoPair
 

@@ -106,6 +106,7 @@ async function benchImage(session: Session, name: string, options: Values): Prom
     flushInterval: options.flushInterval ?? 0,
     drainOnFlush: options.drain,
   }
+  tool.expectWork?.(plan.count * bufferSize)
   tool.out(
     `Sending ${plan.count} ${write ? 'write' : 'read'} requests, ${bufferSize} bytes each, ${depth} in parallel ` +
       `(starting at offset ${offset}, step size ${plan.step})\n`,

@@ -7,6 +7,7 @@ import { commitImage } from '../../jobs/commit-image.js'
 import { canonicalPath } from '../canonical-path.js'
 import { newCommand, parseCommandLine, repeatedOption } from '../command-line.js'
 import { failure } from '../error-text.js'
+import { virtualSize } from '../image-data.js'
 import {
   cacheMode,
   checkObjects,
@@ -54,6 +55,7 @@ export async function commit(tool: Tool, args: readonly string[]): Promise<numbe
     const { format, imageOpts } = options
     const image = await openImage(session, { name, format, imageOpts, writable: true, cache })
     const base = findBase(image, options.base)
+    tool.expectWork?.(virtualSize(image))
     await commitTo(session, image, base, options)
   })
   if (options.quiet !== true) tool.out('Image committed.\n')

@@ -65,6 +65,7 @@ export async function compare(tool: Tool, args: readonly string[]): Promise<numb
       const how = { imageOpts, forceShare, cache, exitCode: 2 }
       const first = await openImage(session, { ...how, name: firstName, format })
       const second = await openImage(session, { ...how, name: secondName, format: secondFormat })
+      tool.expectWork?.(virtualSize(first))
       return compareImages({ first, second, progress, say, strict: options.strict === true })
     })
   } finally {

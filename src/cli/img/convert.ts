@@ -203,6 +203,7 @@ async function convertImages(session: Session, task: ConvertTask): Promise<void>
   const cluster = options.compressed === true ? await compressedCluster(output) : undefined
   if (virtualSize(output) < size) throw new ToolError('output file is smaller than input file')
   if (options.bitmaps === true) await checkTargetBitmaps(output)
+  session.tool.expectWork?.(size)
   const backingBytes = backing === undefined ? undefined : backingLength(output)
   await copyDisks({ ...(await copyTask(task, session, sources, output)), compressedCluster: cluster, backingBytes })
   if (options.bitmaps === true && sources[0] !== undefined) await copyBitmaps(session, sources[0], output)

@@ -99,6 +99,7 @@ async function copyBlocks(session: Session, operands: Operands, options: Values)
   const image = { filename: output, format: outputFormat, size: alignUp(size, BDRV_SECTOR_SIZE) }
   await createTarget(session, [source], image, 'creating output image')
   const target = await openImage(session, { name: output, format: outputFormat, writable: true, resizable: true })
+  tool.expectWork?.(size)
   await copyRange(source, target, start, size)
   await target.backend.flush()
 }

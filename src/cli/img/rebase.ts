@@ -13,6 +13,7 @@ import { canonicalPath } from '../canonical-path.js'
 import { newCommand, parseCommandLine, repeatedOption } from '../command-line.js'
 import { registerDrivers } from '../drivers.js'
 import { errnoText, failed, failure } from '../error-text.js'
+import { virtualSize } from '../image-data.js'
 import {
   cacheMode,
   checkObjects,
@@ -92,6 +93,7 @@ async function rebaseNamed(session: Session, name: string, options: Values, prog
     )
   }
   const stored = filename === undefined ? undefined : backingFormat
+  if (!unsafe) session.tool.expectWork?.(virtualSize(image))
   try {
     await graph.mainLoop(
       (main) =>

@@ -17,6 +17,9 @@ export interface ShellSettings {
   misaligned: boolean
 }
 
+/** As many commands are a script, not a question. */
+const MANY_COMMANDS = 256
+
 /** The state of a running tool. */
 export class Shell {
   readonly host: IoHost
@@ -30,6 +33,7 @@ export class Shell {
   failed = false
   /** The user wants to leave. */
   ended = false
+  #executed = 0
 
   constructor(host: IoHost, session: Session, commands: readonly IoCommand[], settings: ShellSettings) {
     this.host = host
@@ -87,6 +91,7 @@ export class Shell {
     if (name === undefined) return
     const command = findCommand(this.commands, name)
     if (command === undefined) return this.#complain(`command "${name}" not found`)
+    if (++this.#executed === MANY_COMMANDS) this.host.expectWork?.(Number.MAX_SAFE_INTEGER)
     const refused = this.#refusal(command, name, words.length - 1)
     if (refused !== undefined) return this.#complain(refused)
     try {

@@ -28,7 +28,8 @@ export interface BackendKind {
 
 const START_LIMIT_MS = 20_000
 const STOP_LIMIT_MS = 20_000
-const LAUNCHER = fileURLToPath(new URL('../../../bin/blockgraph.js', import.meta.url))
+/** The program as the compiler leaves it. */
+const LAUNCHER = fileURLToPath(new URL('../../../dist/cli/programs/blockgraph.js', import.meta.url))
 
 /** `blockgraph vhost-user-blk`. */
 export const ourBackend: BackendKind = {

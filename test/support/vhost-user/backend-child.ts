@@ -4,8 +4,8 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 
-/** The program. */
-export const LAUNCHER = fileURLToPath(new URL('../../../bin/blockgraph.js', import.meta.url))
+/** The program as the compiler leaves it: what is in bin/ is made of it by a further step. */
+export const LAUNCHER = fileURLToPath(new URL('../../../dist/cli/programs/blockgraph.js', import.meta.url))
 
 const running = new Set<BackendChild>()
 
