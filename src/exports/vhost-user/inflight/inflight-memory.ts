@@ -6,12 +6,11 @@ import type { HostIpc, SharedMapping } from '../../../common/host-ipc.js'
 import { alignUp } from '../../../common/units.js'
 import type { InflightDescription } from '../../../protocols/vhost-user/shared-area.js'
 import { packedRecordBytes } from './packed-record.js'
+import { VERSION_WORD } from './record-head.js'
 import { splitRecordBytes } from './split-record.js'
 
 /** Parts begin at multiples of this. */
 const PART_ALIGNMENT = 64
-/** Place of the version in a part of either kind; 0 where it has not been used. */
-const VERSION_WORD = 4
 /** Most entries of a ring. */
 const MAX_QUEUE_SIZE = 32768
 

@@ -3,16 +3,14 @@
 // flight. A list that was returned and not yet shown says so (`inflight` 2): whether it was shown is seen in the ring.
 // Each store is in its place, for the process may be killed after any of them.
 
-import { BlockError } from '../../../common/error.js'
 import type { QueueState } from '../../../devices/virtio/queue/device-queue.js'
 import type { InflightTracker } from '../../../devices/virtio/queue/inflight-tracker.js'
 import type { EarlierList } from '../../../devices/virtio/queue/taken-heads.js'
+import { checkPart, damaged, ENTRIES_WORD, loadCounter, storeCounter, VERSION_1, VERSION_WORD } from './record-head.js'
 
 const HEAD_BYTES = 32
 const ENTRY_BYTES = 32
 /** In 16-bit words of the head. */
-const VERSION = 4
-const ENTRIES = 5
 const FREE = 6
 const OLD_FREE = 7
 const USED = 8
@@ -20,8 +18,6 @@ const OLD_USED = 9
 /** In bytes of the head: wrap counters. */
 const USED_WRAP = 20
 const OLD_USED_WRAP = 21
-const VERSION_1 = 1
-const TWO_32 = 0x1_0000_0000
 
 /** States of a list. */
 const IN_FLIGHT = 1
@@ -65,10 +61,7 @@ export class PackedRecord implements InflightTracker {
     this.bytes = new Uint8Array(memory)
     this.halves = new Uint16Array(memory)
     this.words = new Uint32Array(memory)
-    const version = this.halves[VERSION] as number
-    if (version !== 0 && (version !== VERSION_1 || this.halves[ENTRIES] !== entries)) {
-      throw new BlockError('EINVAL', 'the record of requests in flight is of another kind')
-    }
+    checkPart(this.halves, entries)
   }
 
   /**
@@ -77,7 +70,7 @@ export class PackedRecord implements InflightTracker {
    */
   recover(ring: PackedSlots, start: QueueState): PackedRemains {
     this.size = ring.size
-    if (this.halves[VERSION] === 0) {
+    if (this.halves[VERSION_WORD] === 0) {
       this.initialise(start)
       return { heads: [], lists: [], state: start }
     }
@@ -116,8 +109,7 @@ export class PackedRecord implements InflightTracker {
     }
     this.halves[half(first) + 2] = last
     this.halves[half(first) + 3] = count
-    this.words[first * 8 + 10] = this.counter >>> 0
-    this.words[first * 8 + 11] = Math.floor(this.counter / TWO_32)
+    storeCounter(this.words, first * 8 + 10, this.counter)
     this.counter++
     Atomics.store(this.bytes, HEAD_BYTES + ENTRY_BYTES * first, IN_FLIGHT)
     this.halves[FREE] = entry
@@ -154,10 +146,10 @@ export class PackedRecord implements InflightTracker {
   }
 
   private initialise(start: QueueState): void {
-    this.halves[ENTRIES] = this.entries
+    this.halves[ENTRIES_WORD] = this.entries
     this.linkFree(new Set())
     this.setUsed(start.usedIndex, start.usedWrap)
-    Atomics.store(this.halves, VERSION, VERSION_1)
+    Atomics.store(this.halves, VERSION_WORD, VERSION_1)
   }
 
   /** Decides what became of a batch that was being shown when the earlier life ended. */
@@ -204,8 +196,7 @@ export class PackedRecord implements InflightTracker {
     const found: { entry: number; counter: number }[] = []
     for (let entry = 0; entry < this.entries; entry++) {
       if (this.bytes[HEAD_BYTES + ENTRY_BYTES * entry] !== IN_FLIGHT) continue
-      const word = entry * 8 + 10
-      const counter = (this.words[word + 1] as number) * TWO_32 + (this.words[word] as number)
+      const counter = loadCounter(this.words, entry * 8 + 10)
       this.counter = Math.max(this.counter, counter + 1)
       found.push({ entry, counter })
     }
@@ -260,8 +251,4 @@ export class PackedRecord implements InflightTracker {
 /** Place of an entry in 16-bit words: inflight and padding, next, last, num, counter (4 words), id, flags, len, addr. */
 function half(entry: number): number {
   return (HEAD_BYTES + ENTRY_BYTES * entry) / 2
-}
-
-function damaged(): BlockError {
-  return new BlockError('EINVAL', 'the record of requests in flight is damaged')
 }

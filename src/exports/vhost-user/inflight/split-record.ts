@@ -5,16 +5,13 @@
 import { BlockError } from '../../../common/error.js'
 import type { InflightTracker } from '../../../devices/virtio/queue/inflight-tracker.js'
 import { ringDistance } from '../../../protocols/virtio/split-ring.js'
+import { checkPart, damaged, ENTRIES_WORD, loadCounter, storeCounter, VERSION_1, VERSION_WORD } from './record-head.js'
 
 const HEAD_BYTES = 16
 const ENTRY_BYTES = 16
-/** In 16-bit words of the head: version, entries, head of the last batch, used index. */
-const VERSION = 4
-const ENTRIES = 5
+/** In 16-bit words of the head: head of the last batch, used index. */
 const BATCH = 6
 const USED = 7
-const VERSION_1 = 1
-const TWO_32 = 0x1_0000_0000
 
 /** Bytes of the record of a ring of `size` entries. */
 export function splitRecordBytes(size: number): number {
@@ -38,10 +35,7 @@ export class SplitRecord implements InflightTracker {
     this.bytes = new Uint8Array(memory)
     this.halves = new Uint16Array(memory)
     this.words = new Uint32Array(memory)
-    const version = this.halves[VERSION] as number
-    if (version !== 0 && (version !== VERSION_1 || this.halves[ENTRIES] !== entries)) {
-      throw new BlockError('EINVAL', 'the record of requests in flight is of another kind')
-    }
+    checkPart(this.halves, entries)
   }
 
   /**
@@ -49,10 +43,10 @@ export class SplitRecord implements InflightTracker {
    * `usedIndex` and whose driver has made available up to `availIndex`. Throws EINVAL for a record that cannot be true.
    */
   recover(size: number, usedIndex: number, availIndex: number): number[] {
-    if (this.halves[VERSION] === 0) {
-      this.halves[ENTRIES] = this.entries
+    if (this.halves[VERSION_WORD] === 0) {
+      this.halves[ENTRIES_WORD] = this.entries
       this.halves[USED] = usedIndex
-      Atomics.store(this.halves, VERSION, VERSION_1)
+      Atomics.store(this.halves, VERSION_WORD, VERSION_1)
       return []
     }
     this.clearLastBatch(usedIndex)
@@ -71,10 +65,8 @@ export class SplitRecord implements InflightTracker {
 
   taken(head: number): void {
     const word = (HEAD_BYTES + ENTRY_BYTES * head) / 4
-    const { counter } = this
-    this.words[word + 2] = counter >>> 0
-    this.words[word + 3] = Math.floor(counter / TWO_32)
-    this.counter = counter + 1
+    storeCounter(this.words, word + 2, this.counter)
+    this.counter++
     Atomics.store(this.bytes, this.byteOf(head), 1)
   }
 
@@ -97,7 +89,7 @@ export class SplitRecord implements InflightTracker {
     const count = ringDistance(this.halves[USED] as number, usedIndex)
     if (count > this.entries) throw new BlockError('EINVAL', 'the record of requests in flight is of another ring')
     for (let i = 0; i < count; i++) {
-      if (head >= this.entries) throw new BlockError('EINVAL', 'the record of requests in flight is damaged')
+      if (head >= this.entries) throw damaged()
       this.bytes[this.byteOf(head)] = 0
       head = this.halves[this.nextOf(head)] as number
     }
@@ -113,7 +105,6 @@ export class SplitRecord implements InflightTracker {
   }
 
   private counterOf(head: number): number {
-    const word = (HEAD_BYTES + ENTRY_BYTES * head) / 4
-    return (this.words[word + 3] as number) * TWO_32 + (this.words[word + 2] as number)
+    return loadCounter(this.words, (HEAD_BYTES + ENTRY_BYTES * head) / 4 + 2)
   }
 }
