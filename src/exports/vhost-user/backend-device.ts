@@ -2,6 +2,7 @@
 
 import type { SuspendedQueue } from '../../devices/virtio/core/left-chains.js'
 import type { GuestMemory } from '../../devices/virtio/memory/guest-memory.js'
+import type { WriteLog } from '../../devices/virtio/memory/write-log.js'
 import type { QueueState } from '../../devices/virtio/queue/device-queue.js'
 import type { InflightTracker } from '../../devices/virtio/queue/inflight-tracker.js'
 import type { QueueConfig } from '../../devices/virtio/queue/queue-layout.js'
@@ -24,6 +25,8 @@ export interface BackendDevice {
   writeConfig(offset: number, data: Uint8Array): void
   /** Only while no queue runs. */
   setMemory(memory: GuestMemory): void
+  /** Whom to tell of what is written into guest memory, from now on. */
+  setWriteLog(log: WriteLog | undefined): void
   /** Throws a BlockError where the queue cannot run so. */
   enableQueue(index: number, config: QueueConfig, state?: QueueState, tracker?: InflightTracker): void
   /** Chains that were taken in an earlier life of a queue and never returned: they are served before anything new. */

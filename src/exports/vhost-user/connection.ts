@@ -15,6 +15,7 @@ import {
 import { encodeU64 } from '../../protocols/vhost-user/payloads.js'
 import type { BackendChannel } from './backend-channel.js'
 import type { BackendDevice, DeviceListener } from './backend-device.js'
+import { type LoggingHost, WriteLogging } from './dirty-log/write-logging.js'
 import type { InflightMemory } from './inflight/inflight-memory.js'
 import { type MemoryPolicy, MemoryTable } from './memory-table.js'
 import { HANDLERS, type Reply } from './message-handlers.js'
@@ -46,11 +47,13 @@ export interface ConnectionEnvironment {
 const NO_MEMORY = new GuestMemory([{ address: 0, memory: new ArrayBuffer(16) }])
 
 /** A front-end. */
-export class VhostUserConnection implements RingHost, DeviceListener {
+export class VhostUserConnection implements RingHost, LoggingHost, DeviceListener {
   readonly ipc: HostIpc
   readonly device: BackendDevice
   readonly options: ConnectionOptions
+  readonly clock: Clock
   readonly negotiation: Negotiation
+  readonly logging: WriteLogging
   readonly rings: RingSet
   readonly poller: RingPoller
   table: MemoryTable
@@ -69,9 +72,11 @@ export class VhostUserConnection implements RingHost, DeviceListener {
     this.ipc = ipc
     this.device = device
     this.options = options
+    this.clock = clock
     this.socket = new MessageSocket(ipc, fd)
     this.negotiation = new Negotiation(device, options)
     this.table = new MemoryTable(ipc)
+    this.logging = new WriteLogging(this)
     this.rings = new RingSet(this)
     this.poller = new RingPoller(device, clock, this)
   }
@@ -103,6 +108,10 @@ export class VhostUserConnection implements RingHost, DeviceListener {
   useTable(table: MemoryTable): void {
     this.device.setMemory(table.memory ?? NO_MEMORY)
     this.table = table
+  }
+
+  get memoryEnd(): number {
+    return this.table.memoryEnd
   }
 
   // What the device tells.
@@ -143,8 +152,9 @@ export class VhostUserConnection implements RingHost, DeviceListener {
 
   /** Memory that became shorter would end the process at the next access. */
   check(): boolean {
-    if (this.table.stillWhole()) return true
-    this.environment.log('connection ended: a file of guest memory has become shorter')
+    const whole = this.table.stillWhole()
+    if (whole && this.logging.stillWhole()) return true
+    this.environment.log(`connection ended: a file of ${whole ? 'the log' : 'guest memory'} has become shorter`)
     this.close()
     return false
   }
@@ -205,6 +215,7 @@ export class VhostUserConnection implements RingHost, DeviceListener {
   private async tearDown(): Promise<void> {
     this.poller.stop()
     for (const ring of this.rings.rings) ring.stopWatching()
+    if (!this.logging.stillWhole()) this.logging.close()
     try {
       await this.endRequests()
     } catch (error) {
@@ -213,6 +224,7 @@ export class VhostUserConnection implements RingHost, DeviceListener {
     for (const ring of this.rings.rings) ring.release()
     this.channel?.close()
     this.inflight?.unmap()
+    this.logging.close()
     this.table.end()
     this.socket.close()
   }

@@ -122,6 +122,11 @@ export class MemoryTable {
     })
   }
 
+  /** The first address of the guest behind all regions. */
+  get memoryEnd(): number {
+    return this.regions.reduce((end, { guestAddress, size }) => Math.max(end, guestAddress + size), 0)
+  }
+
   /** Whether no file has become shorter than what is mapped of it. */
   stillWhole(): boolean {
     return this.regions.every(({ fd, end }) => fd === undefined || this.ipc.describe(fd).size >= end)

@@ -13,9 +13,11 @@ import {
   encodeU64,
   encodeVringState,
 } from '../../protocols/vhost-user/payloads.js'
-import { decodeInflight, encodeInflight } from '../../protocols/vhost-user/shared-area.js'
+import { decodeInflight, decodeLog, encodeInflight } from '../../protocols/vhost-user/shared-area.js'
+import { featureSet, hasFeature } from '../../protocols/virtio/features.js'
 import { BackendChannel } from './backend-channel.js'
 import type { VhostUserConnection } from './connection.js'
+import { LogMemory } from './dirty-log/log-memory.js'
 import { InflightMemory } from './inflight/inflight-memory.js'
 import type { MemoryTable } from './memory-table.js'
 import type { ReceivedMessage } from './message-socket.js'
@@ -49,6 +51,8 @@ export const HANDLERS: ReadonlyMap<number, Handler> = new Map<number, Handler>([
   [message.VHOST_USER_ADD_MEM_REG, { descriptors: 1, handle: addMemoryRegion }],
   // Some front-ends send a descriptor along, to be closed (vhost-user.rst, VHOST_USER_REM_MEM_REG).
   [message.VHOST_USER_REM_MEM_REG, { descriptors: 1, handle: removeMemoryRegion }],
+  [message.VHOST_USER_SET_LOG_BASE, { descriptors: 1, replies: true, handle: setLogBase }],
+  [message.VHOST_USER_SET_LOG_FD, { descriptors: 1, handle: setLogEvent }],
   [message.VHOST_USER_SET_VRING_NUM, { handle: setVringSize }],
   [message.VHOST_USER_SET_VRING_ADDR, { handle: setVringAddress }],
   [message.VHOST_USER_SET_VRING_BASE, { handle: setVringBase }],
@@ -79,13 +83,57 @@ function question(answer: (connection: VhostUserConnection) => bigint | number):
 }
 
 async function setFeatures(connection: VhostUserConnection, { payload }: ReceivedMessage): Promise<Reply> {
-  const { negotiation, rings } = connection
-  const value = decodeU64(payload)
-  // It comes several times while a front-end starts, and once more where it turns logging on and off.
-  if (negotiation.isAgreed(value) && (rings.anyRunning || !rings.ranSinceReset)) return undefined
-  if (rings.anyRunning) throw new BlockError('EBUSY', 'other features while rings run')
-  await negotiation.setFeatures(value)
-  rings.ranSinceReset = false
+  const { negotiation, rings, logging } = connection
+  const said = decodeU64(payload)
+  const logs = hasFeature(said, message.VHOST_F_LOG_ALL)
+  const value = said & ~featureSet(message.VHOST_F_LOG_ALL)
+  if (logs) checkLogging(connection)
+  // It comes several times while a front-end starts, and while rings run where it turns logging on and off.
+  if (rings.anyRunning && negotiation.features !== value)
+    throw new BlockError('EBUSY', 'other features while rings run')
+  if (!rings.anyRunning && (!negotiation.isAgreed(value) || rings.ranSinceReset)) {
+    await negotiation.setFeatures(value)
+    rings.ranSinceReset = false
+  }
+  logging.logBuffers(logs)
+  return undefined
+}
+
+/** Before rings run the log may come later: logging begins when both are there. */
+function checkLogging({ negotiation, rings, logging }: VhostUserConnection): void {
+  if (!negotiation.has(message.VHOST_USER_PROTOCOL_F_LOG_SHMFD)) {
+    throw new BlockError('EINVAL', 'writes are to be logged, and no log as shared memory was agreed')
+  }
+  const begins = rings.anyRunning && !logging.logsBuffers
+  if (begins && !logging.hasLog) throw new BlockError('EINVAL', 'writes are to be logged, and there is no log')
+  logging.checkBuffers()
+}
+
+/** A log that cannot be used ends the connection: whoever believed in it would lose memory of the guest. */
+function setLogBase(connection: VhostUserConnection, { payload, descriptors }: ReceivedMessage): Reply {
+  const { ipc, negotiation, logging, options } = connection
+  if (!negotiation.has(message.VHOST_USER_PROTOCOL_F_LOG_SHMFD)) {
+    throw new BlockError('EINVAL', 'a log as shared memory was not agreed')
+  }
+  const described = decodeLog(payload)
+  const fd = descriptors.take()
+  if (fd === undefined) throw new BlockError('EPROTO', 'no descriptor of a log')
+  const memory = LogMemory.map(ipc, fd, described, options)
+  try {
+    logging.useMemory(memory)
+  } catch (error) {
+    memory.unmap()
+    throw error
+  }
+  return { payload: encodeU64(0) }
+}
+
+function setLogEvent({ ipc, logging }: VhostUserConnection, { descriptors }: ReceivedMessage): Reply {
+  const fd = descriptors.take()
+  if (fd === undefined) throw new BlockError('EPROTO', 'no descriptor to tell of the log by')
+  logging.useEvent(fd)
+  // Whoever does not read must not keep us waiting.
+  ipc.setNonBlocking(fd)
   return undefined
 }
 
@@ -122,6 +170,12 @@ async function removeMemoryRegion(connection: VhostUserConnection, { payload }: 
 
 /** Threats.md U07: rings stop, their requests end, then the memory is another. */
 async function replaceTable(connection: VhostUserConnection, next: MemoryTable): Promise<void> {
+  try {
+    connection.logging.checkTable(next.memoryEnd)
+  } catch (error) {
+    next.end(connection.table)
+    throw error
+  }
   await connection.rings.whileStopped(() => {
     const old = connection.table
     connection.useTable(next)

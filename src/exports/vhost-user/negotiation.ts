@@ -3,6 +3,7 @@
 
 import { BlockError } from '../../common/error.js'
 import {
+  VHOST_F_LOG_ALL,
   VHOST_USER_F_PROTOCOL_FEATURES,
   VHOST_USER_PROTOCOL_F_BACKEND_REQ,
   VHOST_USER_PROTOCOL_F_CONFIG,
@@ -64,7 +65,7 @@ export class Negotiation {
   /** What GET_FEATURES says. Resetting single rings has no message in this protocol. */
   get offered(): bigint {
     const device = BigInt(this.device.readFeatures(0)) | (BigInt(this.device.readFeatures(1)) << 32n)
-    return (device & ~featureSet(VIRTIO_F_RING_RESET)) | featureSet(VHOST_USER_F_PROTOCOL_FEATURES)
+    return (device & ~featureSet(VIRTIO_F_RING_RESET)) | featureSet(VHOST_USER_F_PROTOCOL_FEATURES, VHOST_F_LOG_ALL)
   }
 
   /** Whether a feature of the protocol was agreed. */
@@ -110,14 +111,14 @@ export class Negotiation {
     return this.has(VHOST_USER_PROTOCOL_F_GET_VRING_BASE_INFLIGHT) || !this.has(VHOST_USER_PROTOCOL_F_LOG_SHMFD)
   }
 
-  /** Whether {@link setFeatures} with this set would change anything. */
+  /** Whether {@link setFeatures} with this set would change nothing. */
   isAgreed(value: bigint): boolean {
     return this.features === value && this.device.resetReason === undefined
   }
 
   /**
-   * Negotiates with the device, from its beginning. Throws EINVAL for what was not offered, UnsuitableFrontEnd for a driver
-   * of the legacy interface. No ring may run.
+   * Negotiates with the device, from its beginning. VHOST_F_LOG_ALL is not its affair. Throws EINVAL for what was not
+   * offered, UnsuitableFrontEnd for a driver of the legacy interface. No ring may run.
    */
   async setFeatures(value: bigint): Promise<void> {
     if ((value & ~this.offered) !== 0n) {
@@ -173,6 +174,7 @@ const STARTED =
 function offeredProtocol(offer: ProtocolOffer): bigint {
   const bits = [
     VHOST_USER_PROTOCOL_F_MQ,
+    VHOST_USER_PROTOCOL_F_LOG_SHMFD,
     VHOST_USER_PROTOCOL_F_REPLY_ACK,
     VHOST_USER_PROTOCOL_F_BACKEND_REQ,
     VHOST_USER_PROTOCOL_F_CONFIG,

@@ -11,6 +11,8 @@ import type { VringAddress } from '../../protocols/vhost-user/payloads.js'
 import { packedRingBytes } from '../../protocols/virtio/packed-ring.js'
 import { availRingBytes, descriptorTableBytes, usedRingBytes } from '../../protocols/virtio/split-ring.js'
 import type { BackendDevice } from './backend-device.js'
+import { isLogged, ringParts } from './dirty-log/ring-parts.js'
+import type { WriteLogging } from './dirty-log/write-logging.js'
 import type { InflightMemory } from './inflight/inflight-memory.js'
 import type { MemoryTable } from './memory-table.js'
 import type { Negotiation } from './negotiation.js'
@@ -24,6 +26,7 @@ export interface RingHost {
   readonly negotiation: Negotiation
   readonly table: MemoryTable
   readonly inflight: InflightMemory | undefined
+  readonly logging: WriteLogging
   /** A ring was kicked, or has just been started. */
   kicked(): void
   /** Something is wrong with one ring alone. */
@@ -80,26 +83,37 @@ export class RingSet {
     ring.base = base
   }
 
-  /** Throws EINVAL for addresses outside memory, EBUSY for others than those of a ring that runs. */
+  /**
+   * Throws EINVAL for addresses outside memory or outside the log, EBUSY for others than those of a ring that runs: for
+   * that one just its logging begins or ends.
+   */
   setAddress(address: VringAddress): void {
     const ring = this.get(address.index)
-    if (ring.running && ring.address !== undefined && isSamePlace(ring.address, address)) return
-    this.stopped(address.index)
-    const { table } = this.host
+    const { table, logging, negotiation } = this.host
+    const turnsLogging = ring.running && ring.address !== undefined && isSamePlace(ring.address, address)
+    if (!turnsLogging) this.stopped(address.index)
+    else if (isLogged(address) && !logging.hasLog)
+      throw new BlockError('EINVAL', 'a ring is logged, and there is no log')
     // Memory may come later; what cannot be looked at yet is looked at when the ring starts.
-    if (table.memory !== undefined && ring.size > 0) this.layout(ring.size, address)
+    if (table.memory !== undefined && ring.size > 0) {
+      const parts = ringParts(address, this.layout(ring.size, address), negotiation.packed)
+      if (parts !== undefined) logging.checkRing(parts)
+      if (turnsLogging) logging.logRing(ring.index, parts)
+    }
     ring.address = address
   }
 
   /** Starts the ring if it can run now. Throws EINVAL where it was to start and cannot. */
   start(ring: Ring): void {
     const { host } = this
-    const { device, negotiation, table } = host
+    const { device, negotiation, table, logging } = host
     const { address, size } = ring
     const enabled = ring.enabled || !negotiation.enablesRings
     if (ring.running || !enabled || ring.kickSource === 'none' || address === undefined || size === 0) return
     if (table.memory === undefined || negotiation.features === undefined) return
     const config = this.layout(size, address)
+    const parts = ringParts(address, config, negotiation.packed)
+    if (parts !== undefined) logging.checkRing(parts)
     const inflight = host.inflight === undefined ? undefined : { memory: host.inflight, index: ring.index }
     this.checkLeft(ring)
     const { state, tracker, heads, lists } = ringPosition({
@@ -112,11 +126,13 @@ export class RingSet {
       left: ring.left,
     })
     this.rewatch(ring)
+    logging.logRing(ring.index, parts)
     try {
       negotiation.driverReady()
       device.enableQueue(ring.index, config, state, tracker)
     } catch (error) {
       ring.stopWatching()
+      logging.logRing(ring.index, undefined)
       throw error
     }
     ring.running = true
@@ -151,6 +167,7 @@ export class RingSet {
     if (end !== undefined && end.heads.length > 0) ring.left = end
     ring.base = encodeBase(state, negotiation.packed)
     ring.running = false
+    this.host.logging.logRing(ring.index, undefined)
   }
 
   /** Whether the record of requests in flight has a part for the ring. */

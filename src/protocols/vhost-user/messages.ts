@@ -67,7 +67,10 @@ export const VHOST_USER_PROTOCOL_F_GET_VRING_BASE_INFLIGHT = 20
 /** Most regions in one VHOST_USER_SET_MEM_TABLE. */
 export const VHOST_MEMORY_BASELINE_NREGIONS = 8
 
-/** In the flags of SET_VRING_ADDR: writes to the used ring are to be logged. */
+/** Bytes of guest memory for each bit of the log of written pages. */
+export const VHOST_LOG_PAGE = 0x1000
+
+/** In the flags of SET_VRING_ADDR, as a bit number: writes to the used ring are to be logged. */
 export const VHOST_VRING_F_LOG = 0
 
 const NAMES: Readonly<Record<number, string>> = {

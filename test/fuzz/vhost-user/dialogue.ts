@@ -14,7 +14,7 @@ import {
   encodeVringDescriptor,
   encodeVringState,
 } from '../../../src/protocols/vhost-user/payloads.js'
-import { encodeInflight } from '../../../src/protocols/vhost-user/shared-area.js'
+import { encodeInflight, encodeLog } from '../../../src/protocols/vhost-user/shared-area.js'
 import type { RandomBelow } from '../../../src/testing/crash/seeded-random.js'
 
 /** What can come with a message. */
@@ -37,6 +37,7 @@ export const USER_ADDRESS = 0x7000_0000n
 const RING_STEP = 0x4000n
 const FEATURES = (1n << 32n) | (1n << 29n) | (1n << 30n)
 const PACKED = 1n << 34n
+const LOG_ALL = 1n << 26n
 const QUEUES = 2
 
 /** A dialogue that is as it should be. */
@@ -48,7 +49,7 @@ export function soundDialogue(random: RandomBelow): PlannedMessage[] {
   const packed = random(2) === 0
   const uml = random(3) === 0
   say(m.VHOST_USER_GET_FEATURES)
-  say(m.VHOST_USER_SET_PROTOCOL_FEATURES, encodeU64(uml ? 0x0228n : 0x1b229n))
+  say(m.VHOST_USER_SET_PROTOCOL_FEATURES, encodeU64(uml ? 0x0228n : 0x1b22bn))
   say(m.VHOST_USER_SET_OWNER)
   if (random(2) === 0) say(m.VHOST_USER_SET_BACKEND_REQ_FD, undefined, ['socket'])
   say(m.VHOST_USER_GET_CONFIG, encodeConfig({ offset: 0, size: 57, flags: 0, data: new Uint8Array(57) }))
@@ -59,7 +60,8 @@ export function soundDialogue(random: RandomBelow): PlannedMessage[] {
   for (let index = 0; index < QUEUES; index++) sayRing(say, index, packed)
   for (let index = 0; index < QUEUES; index++) say(m.VHOST_USER_SET_VRING_ENABLE, encodeVringState({ index, num: 1 }))
   say(m.VHOST_USER_SET_STATUS, encodeU64(15))
-  for (let more = random(4); more > 0; more--) sayAnything(say, random)
+  if (!uml && random(3) === 0) sayLogging(say, packed, random)
+  for (let more = random(4); more > 0; more--) sayAnything(say, packed, random)
   return said
 }
 
@@ -73,20 +75,43 @@ function sayInflight(say: Say, random: RandomBelow): void {
 }
 
 function sayRing(say: Say, index: number, packed: boolean): void {
-  const at = USER_ADDRESS + BigInt(index) * RING_STEP
   const descriptor = encodeVringDescriptor({ index, hasDescriptor: true })
   say(m.VHOST_USER_SET_VRING_CALL, descriptor, ['event'])
   say(m.VHOST_USER_SET_VRING_NUM, encodeVringState({ index, num: 64 }))
   say(m.VHOST_USER_SET_VRING_BASE, encodeVringState({ index, num: packed ? 0x8000_8000 : 0 }))
-  say(
-    m.VHOST_USER_SET_VRING_ADDR,
-    encodeVringAddress({ index, flags: 0, descriptor: at, available: at + 0x1000n, used: at + 0x2000n, log: 0n }),
-  )
+  sayAddress(say, index, 0)
   say(m.VHOST_USER_SET_VRING_KICK, descriptor, ['event'])
 }
 
+function sayAddress(say: Say, index: number, flags: number): void {
+  const at = USER_ADDRESS + BigInt(index) * RING_STEP
+  const log = flags === 0 ? 0n : at + 0x2000n - USER_ADDRESS
+  say(
+    m.VHOST_USER_SET_VRING_ADDR,
+    encodeVringAddress({ index, flags, descriptor: at, available: at + 0x1000n, used: at + 0x2000n, log }),
+  )
+}
+
+/** What QEMU says when a migration begins, and sometimes what it says when it ends. */
+function sayLogging(say: Say, packed: boolean, random: RandomBelow): void {
+  const features = packed ? FEATURES | PACKED : FEATURES
+  sayLog(say, random)
+  say(m.VHOST_USER_SET_FEATURES, encodeU64(features | LOG_ALL))
+  for (let index = 0; index < QUEUES; index++) sayAddress(say, index, 1)
+  if (random(2) === 0) return
+  say(m.VHOST_USER_SET_FEATURES, encodeU64(features))
+  for (let index = 0; index < QUEUES; index++) sayAddress(say, index, 0)
+}
+
+function sayLog(say: Say, random: RandomBelow): void {
+  const size = BigInt(2 + random(4000))
+  const offset = BigInt(random(97))
+  say(m.VHOST_USER_SET_LOG_BASE, encodeLog({ size, offset }), [random(4) === 0 ? 'file' : 'small'])
+  if (random(3) === 0) say(m.VHOST_USER_SET_LOG_FD, undefined, ['event'])
+}
+
 /** What a front-end may say while rings run. */
-function sayAnything(say: Say, random: RandomBelow): void {
+function sayAnything(say: Say, packed: boolean, random: RandomBelow): void {
   const index = random(QUEUES)
   const choices: (() => void)[] = [
     () => say(m.VHOST_USER_GET_VRING_BASE, encodeVringState({ index, num: 0 })),
@@ -102,6 +127,9 @@ function sayAnything(say: Say, random: RandomBelow): void {
     () => say(m.VHOST_USER_GET_STATUS),
     () => sayRing(say, index, random(2) === 0),
     () => sayInflight(say, random),
+    () => sayLog(say, random),
+    () => sayLogging(say, packed, random),
+    () => sayAddress(say, index, random(2)),
   ]
   choices[random(choices.length)]?.()
 }

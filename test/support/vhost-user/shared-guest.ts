@@ -5,14 +5,13 @@
 import type { HostIpc, SharedMapping, Watch } from '../../../src/common/host-ipc.js'
 import type { VirtioTransport } from '../../../src/devices/virtio/core/transport.js'
 import { GuestMemory } from '../../../src/devices/virtio/memory/guest-memory.js'
-import type { GuestAddress, QueueConfig } from '../../../src/devices/virtio/queue/queue-layout.js'
+import type { QueueConfig } from '../../../src/devices/virtio/queue/queue-layout.js'
 import { decodeConfig, encodeConfig } from '../../../src/protocols/vhost-user/config.js'
 import { encodeMemoryRegion } from '../../../src/protocols/vhost-user/memory-regions.js'
 import * as m from '../../../src/protocols/vhost-user/messages.js'
 import {
   decodeVringState,
   encodeU64,
-  encodeVringAddress,
   encodeVringDescriptor,
   encodeVringState,
 } from '../../../src/protocols/vhost-user/payloads.js'
@@ -22,9 +21,12 @@ import { GuestBlkDriver } from '../../../src/testing/virtio/guest-blk-driver.js'
 import { GuestDisk } from '../../../src/testing/virtio/guest-disk.js'
 import { BackendMessages } from './backend-messages.js'
 import { FrontEnd } from './front-end.js'
-import { GUEST_BASE, regionsOf, tableOf, USER_BASE } from './guest-regions.js'
+import { guestAddress, ringAddress } from './guest-addresses.js'
+import { GUEST_BASE, regionsOf, tableOf } from './guest-regions.js'
 
 const CONFIG_BYTES = 60
+/** Bits that are agreed on between front-end and back-end alone. */
+const NOT_OF_DRIVERS = featureSet(m.VHOST_USER_F_PROTOCOL_FEATURES, m.VHOST_F_LOG_ALL)
 
 /** What the guest is like. */
 export interface SharedGuestOptions {
@@ -61,13 +63,15 @@ export class SharedGuest {
   drivers: GuestBlkDriver[] = []
   /** How often the back-end has told of used buffers. */
   calls = 0
+  /** What it says of logging when it is asked to say it: by {@link logWrites}, and when rings start. */
+  logging = false
   config = new Uint8Array(CONFIG_BYTES)
 
   private readonly mapping: SharedMapping
   private readonly kicks: number[] = []
   private readonly callFds: number[] = []
   private readonly watches: Watch[] = []
-  private readonly configs: QueueConfig[] = []
+  readonly configs: QueueConfig[] = []
   private offered = 0n
   private accepted = 0n
   private status = 0
@@ -207,8 +211,7 @@ export class SharedGuest {
   async startRings(base?: number): Promise<void> {
     const { front, options } = this
     const knowsProtocol = options.protocol !== 0n
-    const features = this.accepted | (knowsProtocol ? featureSet(m.VHOST_USER_F_PROTOCOL_FEATURES) : 0n)
-    expectTrue(await front.tellNumber(m.VHOST_USER_SET_FEATURES, features), 'SET_FEATURES')
+    await this.sayFeatures()
     if (options.inflight) await this.setInflight()
     await this.shareMemory()
     for (let index = 0; index < options.queues; index++) await this.startRing(index, base)
@@ -216,6 +219,13 @@ export class SharedGuest {
       const payload = encodeVringState({ index, num: 1 })
       expectTrue(await front.tell(m.VHOST_USER_SET_VRING_ENABLE, { payload }), 'SET_VRING_ENABLE')
     }
+  }
+
+  /** Turns the logging of all writes on or off while rings run, as QEMU does. */
+  async logWrites(on: boolean): Promise<void> {
+    this.logging = on
+    await this.sayFeatures()
+    for (const index of this.configs.keys()) await this.sayAddress(index)
   }
 
   async shareMemory(): Promise<void> {
@@ -237,14 +247,6 @@ export class SharedGuest {
     const config = this.configs[index] as QueueConfig
     const start = base ?? this.options.base ?? (hasFeature(this.accepted, VIRTIO_F_RING_PACKED) ? 0x8000_8000 : 0)
     const event = encodeVringDescriptor({ index, hasDescriptor: true })
-    const address = encodeVringAddress({
-      index,
-      flags: 0,
-      descriptor: userAddress(config.descriptorTable),
-      available: userAddress(config.availRing),
-      used: userAddress(config.usedRing),
-      log: 0n,
-    })
     const call = this.callFds[index] as number
     const kick = this.kicks[index] as number
     if (!this.options.inband) {
@@ -254,7 +256,7 @@ export class SharedGuest {
     expectTrue(await front.tell(m.VHOST_USER_SET_VRING_NUM, { payload: size }), 'SET_VRING_NUM')
     const state = encodeVringState({ index, num: start })
     expectTrue(await front.tell(m.VHOST_USER_SET_VRING_BASE, { payload: state }), 'SET_VRING_BASE')
-    expectTrue(await front.tell(m.VHOST_USER_SET_VRING_ADDR, { payload: address }), 'SET_VRING_ADDR')
+    await this.sayAddress(index)
     if (this.options.inband) this.kick(index)
     else expectTrue(await front.tell(m.VHOST_USER_SET_VRING_KICK, { payload: event, fds: [kick] }), 'SET_VRING_KICK')
   }
@@ -307,6 +309,20 @@ export class SharedGuest {
     else this.ipc.signal(this.kicks[index] as number)
   }
 
+  private async sayFeatures(): Promise<void> {
+    const { accepted, logging, options } = this
+    const bits = options.protocol === 0n ? [] : [m.VHOST_USER_F_PROTOCOL_FEATURES]
+    if (logging) bits.push(m.VHOST_F_LOG_ALL)
+    const told = await this.front.tellNumber(m.VHOST_USER_SET_FEATURES, accepted | featureSet(...bits))
+    expectTrue(told, 'SET_FEATURES')
+  }
+
+  private async sayAddress(index: number): Promise<void> {
+    const config = this.configs[index] as QueueConfig
+    const payload = ringAddress(index, config, this.logging ? guestAddress(config.usedRing) : undefined)
+    expectTrue(await this.front.tell(m.VHOST_USER_SET_VRING_ADDR, { payload }), 'SET_VRING_ADDR')
+  }
+
   private async takeCalls(channel: BackendMessages): Promise<void> {
     const take = async (): Promise<void> => {
       for (let said = await channel.next(); said !== undefined; said = await channel.next()) {
@@ -351,7 +367,7 @@ export class SharedGuest {
       queueCount: this.options.queues,
       queueSizeMax: this.options.queueSize,
       configGeneration: 0,
-      readFeatures: (select) => featureWindow(guest.offered & ~featureSet(m.VHOST_USER_F_PROTOCOL_FEATURES), select),
+      readFeatures: (select) => featureWindow(guest.offered & ~NOT_OF_DRIVERS, select),
       writeFeatures(select, value) {
         const shift = BigInt(32 * select)
         guest.accepted = (guest.accepted & ~(0xffff_ffffn << shift)) | (BigInt(value >>> 0) << shift)
@@ -371,10 +387,6 @@ export class SharedGuest {
       kick: (index) => guest.kick(index),
     }
   }
-}
-
-function userAddress({ high, low }: GuestAddress): bigint {
-  return USER_BASE + ((BigInt(high) << 32n) | BigInt(low)) - BigInt(GUEST_BASE)
 }
 
 function expectTrue(good: boolean, what: string): void {

@@ -10,6 +10,7 @@ import type { Completion } from '../../../io/node-io.js'
 import { VIRTIO_BLK_S_OK } from '../../../protocols/virtio/blk.js'
 import type { Lane } from '../core/lane.js'
 import type { ChainServer, QueueService } from '../core/queue-service.js'
+import { returnChain } from '../core/return-chain.js'
 import { SetAsideList } from '../core/set-aside.js'
 import type { DescriptorChain } from '../memory/descriptor-chain.js'
 import { type DeviceQueue, FETCH_CHAIN, FETCH_EMPTY, NO_HEAD } from '../queue/device-queue.js'
@@ -149,7 +150,7 @@ export class BlkEngine implements ChainServer, BlkRequestOwner, BlkRunOwner {
   /** A chain that cannot even carry a status goes back with length 0; the queue stays where it is until the reset. */
   private giveBack(request: BlkRequest, queue: DeviceQueue, reason: string | undefined): void {
     queue.fault ??= reason
-    if (queue.live && request.chain.head !== NO_HEAD) queue.push(request.chain.head, 0)
+    if (request.chain.head !== NO_HEAD) returnChain(request.lane, queue, request.chain, 0)
     this.release(request)
   }
 
@@ -253,10 +254,10 @@ export class BlkEngine implements ChainServer, BlkRequestOwner, BlkRunOwner {
   }
 
   private finish(request: BlkRequest, status: number): void {
-    const { queue, chain } = request
-    if (queue?.live === true) {
-      chain.writeLastByte(status)
-      queue.push(chain.head, usedLength(request))
+    const { lane, queue, chain } = request
+    if (queue !== undefined) {
+      if (queue.live) chain.writeLastByte(status)
+      returnChain(lane, queue, chain, usedLength(request))
     }
     this.release(request)
   }

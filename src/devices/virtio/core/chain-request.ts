@@ -4,6 +4,7 @@
 import { DescriptorChain } from '../memory/descriptor-chain.js'
 import { type DeviceQueue, FETCH_CHAIN, FETCH_EMPTY, type FetchResult, NO_HEAD } from '../queue/device-queue.js'
 import type { Lane } from './lane.js'
+import { returnChain } from './return-chain.js'
 
 /** A chain on its way through a device. */
 export class ChainRequest {
@@ -35,8 +36,8 @@ export class ChainRequest {
     this.giveBack(0)
   }
 
-  /** Puts the head back with `length` bytes written, unless its queue has been reset. */
+  /** Puts the head back with `length` bytes written, unless its queue has been reset. To be called then, too. */
   giveBack(length: number): void {
-    if (this.queue.live) this.queue.push(this.chain.head, length)
+    returnChain(this.lane, this.queue, this.chain, length)
   }
 }

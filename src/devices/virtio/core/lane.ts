@@ -1,5 +1,6 @@
 // One queue of a device over all its lives, and whether somebody is at it or will be.
 
+import type { WriteLog } from '../memory/write-log.js'
 import type { DeviceQueue } from '../queue/device-queue.js'
 import type { QueueConfig } from '../queue/queue-layout.js'
 import type { SuspendedQueue } from './left-chains.js'
@@ -34,6 +35,8 @@ export interface Lane {
   onDemand: boolean
   /** Bytes of the requests taken since the clock was last looked at; counted by the device. */
   takenBytes: number
+  /** Who has to know of writes into guest memory, if anybody; of every life of the queue. */
+  log: WriteLog | undefined
   /** Interrupt vector of its used buffer notifications. */
   vector: number
   notifier: HostNotifier | undefined
@@ -55,6 +58,7 @@ export function createLane(index: number, onTurn: (lane: Lane) => void): Lane {
     onStopped: undefined,
     onDemand: false,
     takenBytes: 0,
+    log: undefined,
     vector: VIRTIO_MSI_NO_VECTOR,
     notifier: undefined,
     onTurn: () => onTurn(lane),

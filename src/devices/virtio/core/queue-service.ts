@@ -150,7 +150,7 @@ export class QueueService {
       const { queue } = lane
       if (queue === undefined) continue
       // Who waits for a queue to stop is told where it stood: what has come back counts.
-      if (lane.onStopped !== undefined) queue.publish()
+      if (lane.onStopped !== undefined) this.publish(lane, queue)
       this.end(lane, queue)
     }
   }
@@ -267,11 +267,14 @@ export class QueueService {
     if (lane.suppressed) return
     lane.suppressed = true
     queue.suppressNotifications()
+    lane.log?.ring(lane.index)
   }
 
   private allow(lane: Lane, queue: DeviceQueue): boolean {
     lane.suppressed = false
-    return queue.allowNotifications()
+    const found = queue.allowNotifications()
+    lane.log?.ring(lane.index)
+    return found
   }
 
   /** Asks for notifications; whether something is there already. A fault found by looking is the driver's. */
@@ -284,7 +287,14 @@ export class QueueService {
   }
 
   private deliver(lane: Lane, queue: DeviceQueue): void {
-    if (queue.live && queue.publish()) this.host.notifyQueue(lane)
+    if (queue.live && this.publish(lane, queue)) this.host.notifyQueue(lane)
+  }
+
+  private publish(lane: Lane, queue: DeviceQueue): boolean {
+    const log = lane.log !== undefined && queue.unpublished ? lane.log : undefined
+    const wanted = queue.publish()
+    log?.ring(lane.index)
+    return wanted
   }
 
   /** Tells who waits for it that a lane, or all of them, have come to rest. */

@@ -26,6 +26,8 @@ export class SetAsideList<R extends LaneRequest> {
   }
 
   add(request: R, error: BlockError): void {
+    // It may have written before it failed, and go elsewhere without an answer.
+    if (request.lane.log !== undefined) request.chain.tellWritable(request.lane.log)
     this.entries.push({ request, error })
   }
 

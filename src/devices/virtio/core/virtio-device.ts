@@ -9,6 +9,7 @@ import type { Completion } from '../../../io/node-io.js'
 import { VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_FEATURES_OK } from '../../../protocols/virtio/device-status.js'
 import { VIRTIO_F_RING_RESET } from '../../../protocols/virtio/features.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
+import type { WriteLog } from '../memory/write-log.js'
 import { createDeviceQueue } from '../queue/create-queue.js'
 import type { QueueState } from '../queue/device-queue.js'
 import type { InflightTracker } from '../queue/inflight-tracker.js'
@@ -25,6 +26,7 @@ import { type GuestNotifier, type HostNotifier, VIRTIO_MSI_NO_VECTOR } from './n
 import { QueueService } from './queue-service.js'
 import { queueFeatures, type RingOffer, ringFeatures } from './ring-features.js'
 import { captureDevice, type DeviceParts, restoreDevice } from './save-device.js'
+import { serviceHost } from './service-host.js'
 import type { VirtioTransport } from './transport.js'
 
 /** What every device is made of. */
@@ -66,7 +68,8 @@ export class VirtioDevice implements VirtioTransport {
     this.queueCount = model.queueCount
     this.queueSizeMax = model.queueSizeMax
     this.control = new DeviceControl(model.features | ringFeatures(options), traceControl(model))
-    this.service = this.createService()
+    const host = serviceHost(model, this.control, this.interrupts, () => this.atRest())
+    this.service = new QueueService(model, model.queueCount, model.clock, host)
     model.attach({
       service: this.service,
       agreed: (bit) => this.control.agreed(bit),
@@ -135,6 +138,11 @@ export class VirtioDevice implements VirtioTransport {
     const running = this.service.lanes.some((lane) => lane.queue !== undefined)
     if (running || this.service.inFlight > 0) throw this.refuse('EBUSY', 'guest memory is in use', 'set-memory')
     this.memory = memory
+  }
+
+  /** Whom to tell of everything that is written into guest memory, from now on; undefined: nobody any more. */
+  setWriteLog(log: WriteLog | undefined): void {
+    for (const lane of this.service.lanes) lane.log = log
   }
 
   /**
@@ -376,22 +384,6 @@ export class VirtioDevice implements VirtioTransport {
     this.space = this.model.config?.() ?? NO_CONFIG
     this.generation = (this.generation + 1) >>> 0
     if (notify && (this.control.status & VIRTIO_CONFIG_S_DRIVER_OK) !== 0) this.interrupts.config()
-  }
-
-  private createService(): QueueService {
-    const { control, model } = this
-    return new QueueService(model, model.queueCount, model.clock, {
-      get running() {
-        return control.running
-      },
-      notifyQueue: (lane) => this.interrupts.queue(lane),
-      broken: (reason) => {
-        // Virtio 1.2, 2.1.2: a driver that is up has to be told.
-        if (control.needReset(reason)) this.interrupts.config()
-      },
-      atRest: () => this.atRest(),
-      released: () => model.released?.(),
-    })
   }
 
   private refuse(code: 'EINVAL' | 'EBUSY', message: string, op: string): BlockError {

@@ -5,6 +5,7 @@ import { type Bytes, IoVector } from '../../../common/io-vector.js'
 import { highHalf, lowHalf } from '../../../common/units.js'
 import { VIRTQ_DESC_F_WRITE } from '../../../protocols/virtio/split-ring.js'
 import { type GuestRegion, type PieceSink, viewOf } from './guest-memory.js'
+import type { WriteLog } from './write-log.js'
 
 /** Readable segments first, then writable ones (virtio 1.2, 2.7.4.2); no segment is empty. */
 export class DescriptorChain implements PieceSink {
@@ -136,6 +137,13 @@ export class DescriptorChain implements PieceSink {
     const last = this.segments - 1
     const region = this.regions[last] as GuestRegion
     region.bytes[(this.starts[last] as number) + (this.lengths[last] as number) - 1] = value
+  }
+
+  /** Tells `log` of every segment that the device writes. */
+  tellWritable(log: WriteLog): void {
+    for (let i = this.readableSegments; i < this.segments; i++) {
+      log.buffer((this.regions[i] as GuestRegion).base + (this.starts[i] as number), this.lengths[i] as number)
+    }
   }
 
   /** Its buffers as descriptors of four words each: address, length, flags; one for each segment. */

@@ -106,7 +106,7 @@ export class ScsiRequest extends ChainRequest {
       if (sense !== undefined) copyBytes(head, sense.subarray(0, senseLength), VIRTIO_SCSI_RESPONSE_BYTES)
       // Data that did not arrive is not in the used length: it counts a prefix of what was written (virtio 1.2, 2.7.8.2).
       this.giveBack(this.writeSkip + (this.inBytes > 0 ? moved : 0))
-    }
+    } else this.giveBack(0)
     for (const told of this.whenEnded.splice(0)) told()
   }
 }
