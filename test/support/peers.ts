@@ -18,6 +18,7 @@ const PACKAGES = {
   'mkfs.ext4': 'e2fsprogs',
   e2fsck: 'e2fsprogs',
   blkdiscard: 'util-linux',
+  perl: 'perl-base',
 } as const
 
 export type PeerName = keyof typeof PACKAGES

@@ -4,7 +4,7 @@
 import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { missing, peer } from '../peers.js'
+import { missing, type PeerName, peer } from '../peers.js'
 import {
   type BackendKind,
   BackendProcess,
@@ -29,18 +29,25 @@ export interface ServedImage {
   writeThrough?: boolean
 }
 
+const USUAL_PROGRAMS = ['mkfs.ext4', 'e2fsck', 'blkdiscard', 'fio'] as const
 const QEMU_MEMORY_MIB = 448
 const UML_MEMORY_MIB = 384
 /** virtio_pci and virtio_blk are the way to the disk; ext4 takes its checksum by name, which no dependency tells. */
-const STOCK_MODULES = ['virtio_pci', 'virtio_blk', 'virtio_scsi', 'sd_mod', 'virtio-rng', 'crc32c_generic', 'ext4']
+const STOCK_MODULES = ['virtio_pci', 'virtio_blk', 'virtio_scsi', 'sd_mod', 'virtio_rng', 'crc32c_generic', 'ext4']
 const UML_MODULES = ['virtio_blk', 'virtio_scsi', 'sd_mod']
 
 /** Images, back-ends and guests of one test file. */
 export class GuestLab {
+  /** Programs of this host that guests have besides the usual. */
+  readonly #programs: readonly PeerName[]
   readonly folder = mkdtempSync(join(tmpdir(), 'guest-'))
   readonly #backends: BackendProcess[] = []
   readonly #guests: Guest[] = []
   readonly #archives = new Map<string, string>()
+
+  constructor(programs: readonly PeerName[] = []) {
+    this.#programs = programs
+  }
 
   path(name: string): string {
     return join(this.folder, name)
@@ -109,7 +116,7 @@ export class GuestLab {
   #initramfs(kernel: GuestKernel, names: readonly string[]): string {
     const made = this.#archives.get(kernel.path)
     if (made !== undefined) return made
-    const programs = (['mkfs.ext4', 'e2fsck', 'blkdiscard', 'fio'] as const).map((name) => peer(name).path)
+    const programs = ([...USUAL_PROGRAMS, ...this.#programs] as const).map((name) => peer(name).path)
     const path = this.path(`initramfs-${this.#archives.size}.cpio`)
     writeInitramfs(path, { busybox: peer('busybox').path, programs, modules: { folder: kernel.modules, names } })
     this.#archives.set(kernel.path, path)
@@ -136,5 +143,5 @@ export function needUml(): { kernel: GuestKernel } {
 }
 
 function needPrograms(): void {
-  for (const name of ['busybox', 'mkfs.ext4', 'e2fsck', 'blkdiscard', 'fio', 'qemu-img'] as const) peer(name)
+  for (const name of [...USUAL_PROGRAMS, 'busybox', 'qemu-img'] as const) peer(name)
 }

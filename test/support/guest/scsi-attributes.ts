@@ -11,7 +11,7 @@ export interface ScsiAttributes {
   bytes: number
   readOnly: boolean
   logicalBlockSize: number
-  /** Of the unit serial number page. */
+  /** Of the unit serial number page; empty where there is none. */
   serial: string
   /** What the kernel takes for the name of the disk, of the device identification page. */
   name: string
@@ -39,7 +39,7 @@ export async function readScsiAttributes(guest: Guest, disk: string): Promise<Sc
     ...['cache_type', 'provisioning_mode'].map((name) => `${unit}/${name}`),
   ]
   const show = files.map((name) => `cat ${name} || echo`).join('; ')
-  const serial = `dd if=${block}/device/vpd_pg80 bs=4 skip=1 2>/dev/null`
+  const serial = `dd if=${block}/device/vpd_pg80 bs=4 skip=1 2>/dev/null || true`
   const lines = (await guest.check(`${show}; ls ${block}/mq | wc -l; ${serial}`)).split('\n')
   const [vendor = '', product = '', size, ro, blockSize, fua, discard, zeroes, name = '', ...more] = lines
   const [cache = '', provisioning = '', queues, serialText = ''] = more
