@@ -249,6 +249,9 @@ function setVringEvent(
   ring.setDescriptor(which, fd)
   // Whoever does not read must not keep us waiting.
   if (fd !== undefined) ipc.setNonBlocking(fd)
+  // Front-ends that start a ring give it the driver's event last, and kicks may overtake messages: buffers that were used
+  // before it came have been told of by an event that nobody hears.
+  if (which === 'call' && ring.running) ring.call()
   return undefined
 }
 

@@ -181,6 +181,17 @@ describe('kicks', () => {
     }))
 })
 
+test('the call event of a ring that runs is replaced: it tells what the old one may have told nobody', () =>
+  started(async (guest) => {
+    await works(guest)
+    const event = guest.ipc.createEvent()
+    const payload = encodeVringDescriptor({ index: 0, hasDescriptor: true })
+    expect(await guest.front.tell(m.VHOST_USER_SET_VRING_CALL, { payload, fds: [event] })).toBe(true)
+    expect(guest.ipc.takeSignals(event)).toBe(true)
+    expect(guest.ipc.takeSignals(event)).toBe(false)
+    guest.ipc.close(event)
+  }))
+
 describe('as virtio_uml', () => {
   test.each([false, true])('a table of 72 bytes, rings that begin at 0, and no goodbye; packed %s', (packed) =>
     started(
