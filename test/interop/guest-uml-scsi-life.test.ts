@@ -10,14 +10,15 @@ import { serveVhostUserScsi, type VhostUserScsiServer } from '../../src/platform
 import { checksum, randomWritesCommand } from '../support/guest/disk-work.js'
 import type { Guest } from '../support/guest/guest.js'
 import { GuestLab, needUml } from '../support/guest/guest-lab.js'
-import { readScsiAttributes } from '../support/guest/scsi-attributes.js'
+import { findScsiDisk, readScsiAttributes } from '../support/guest/scsi-attributes.js'
 import { peer } from '../support/peers.js'
 
 const MIB = 2 ** 20
 const DISK_MIB = 32
 const LIMIT_MS = 120_000
-/** Resets the unit sda by the ioctl SG_SCSI_RESET with SG_SCSI_RESET_DEVICE. */
-const RESET = `perl -e 'open(D, "<", "/dev/sda") or die; $what = pack("i", 1); ioctl(D, 0x2284, $what) or die'`
+/** Resets a unit by the ioctl SG_SCSI_RESET with SG_SCSI_RESET_DEVICE. */
+const reset = (disk: string) =>
+  `perl -e 'open(D, "<", "/dev/${disk}") or die; $what = pack("i", 1); ioctl(D, 0x2284, $what) or die'`
 
 /** Linux numbers LUNs from 256 on as their flat form says them (SAM-5, 4.7.7). */
 const FLAT = 0x4000
@@ -32,6 +33,8 @@ describe('SCSI disks of a running guest', () => {
   let guest: Guest
   let server: VhostUserScsiServer
   let disks: NodeDisk[]
+  let plain: string
+  let failing: string
   beforeAll(() => {
     lab = new GuestLab(['perl'])
     disks = []
@@ -61,8 +64,9 @@ describe('SCSI disks of a running guest', () => {
       const socket = lab.path('scsi.sock')
       server = await serveVhostUserScsi([first, { disk: second, target: 200, lun: 0 }], { socket })
       guest = await lab.bootUmlWith([{ socket, kind: 'scsi' }])
-      expect((await readScsiAttributes(guest, 'sda')).address).toBe('0:0:0:0')
-      expect((await readScsiAttributes(guest, 'sdb')).address).toBe('0:0:200:0')
+      plain = await findScsiDisk(guest, '0:0:0:0')
+      failing = await findScsiDisk(guest, '0:0:200:0')
+      expect([plain, failing].sort()).toEqual(['sda', 'sdb'])
     },
     LIMIT_MS,
   )
@@ -73,7 +77,7 @@ describe('SCSI disks of a running guest', () => {
       needUml()
       const third = await open('third')
       server.device.attachDisk({ root: third.backend.root, lun: 300, serial: 'plugged' })
-      await until(guest, 'test -b /dev/sdc')
+      expect(await findScsiDisk(guest, `0:0:0:${FLAT + 300}`)).toBe('sdc')
       expect(await readScsiAttributes(guest, 'sdc')).toMatchObject({
         address: `0:0:0:${FLAT + 300}`,
         serial: 'plugged',
@@ -85,8 +89,7 @@ describe('SCSI disks of a running guest', () => {
       const content = await third.read(0, DISK_MIB * MIB)
       expect(`${createHash('md5').update(content).digest('hex')}  -`).toBe(sum)
       server.device.attachDisk({ root: third.backend.root, target: 3, lun: 0 })
-      await until(guest, 'test -b /dev/sdc')
-      expect((await readScsiAttributes(guest, 'sdc')).address).toBe('0:0:3:0')
+      expect(await findScsiDisk(guest, '0:0:3:0')).toBe('sdc')
       expect(await checksum(guest, { disk: 'sdc', at: 0, length: DISK_MIB })).toBe(sum)
     },
     LIMIT_MS,
@@ -107,11 +110,11 @@ describe('SCSI disks of a running guest', () => {
     'resets with commands under way: each is done in the end, as it should be',
     async () => {
       needUml()
-      const load = randomWritesCommand({ disk: 'sda', at: 0, length: 32 }, { depth: 64, jobs: 1, seed: 5, seconds: 6 })
+      const load = randomWritesCommand({ disk: plain, at: 0, length: 32 }, { depth: 64, jobs: 1, seed: 5, seconds: 6 })
       await guest.check(`rm -f /tmp/status; (${load} > /tmp/log 2>&1; echo $? > /tmp/status) & true`)
-      for (let count = 0; count < 10; count++) await guest.check(RESET)
+      for (let count = 0; count < 10; count++) await guest.check(reset(plain))
       expect(await guest.check('test -e /tmp/status && cat /tmp/status /tmp/log; true')).toBe('')
-      for (let count = 0; count < 10; count++) await guest.check(`sleep 0.1; ${RESET}`)
+      for (let count = 0; count < 10; count++) await guest.check(`sleep 0.1; ${reset(plain)}`)
       expect(await guest.check('wait; cat /tmp/status /tmp/log', LIMIT_MS)).toMatch(/^0\n/)
       expect(await guest.check("dmesg | grep -c 'sd 0:0:0:0:.*reset occurred'")).not.toBe('0')
       expect(await guest.check("dmesg | grep -ciE 'i/o error|offline'; true")).toBe('0')
@@ -124,12 +127,12 @@ describe('SCSI disks of a running guest', () => {
     async () => {
       needUml()
       const [first] = disks as [NodeDisk]
-      const load = randomWritesCommand({ disk: 'sda', at: 0, length: 8 }, { depth: 16, jobs: 1, seed: 6 })
+      const load = randomWritesCommand({ disk: plain, at: 0, length: 8 }, { depth: 16, jobs: 1, seed: 6 })
       const node = first.backend.node
       if (node === undefined) throw new Error('no disk')
       await withDrained([node], async () => {
         await guest.check(`rm -f /tmp/status; (${load} > /tmp/log 2>&1; echo $? > /tmp/status) & true`)
-        await guest.check(`rm -f /tmp/reset; (sleep 0.5; ${RESET}; echo $? > /tmp/reset) & sleep 1`)
+        await guest.check(`rm -f /tmp/reset; (sleep 0.5; ${reset(plain)}; echo $? > /tmp/reset) & sleep 1`)
         expect(await guest.check('ls /tmp/status /tmp/reset 2>/dev/null; true')).toBe('')
       })
       expect(await guest.check('wait; cat /tmp/reset /tmp/status /tmp/log', LIMIT_MS)).toMatch(/^0\n0\n/)
@@ -141,10 +144,12 @@ describe('SCSI disks of a running guest', () => {
     'a write that fails by $code is told of as what it is, and others go on',
     async ({ sector, says }) => {
       needUml()
-      const write = (at: number) => `dd if=/dev/zero of=/dev/sdb bs=512 seek=${at} count=1 oflag=direct`
+      const write = (at: number) => `dd if=/dev/zero of=/dev/${failing} bs=512 seek=${at} count=1 oflag=direct`
       await guest.check('dmesg -c > /dev/null')
       expect((await guest.run(write(sector))).status).not.toBe(0)
-      expect(await guest.check('dmesg')).toMatch(new RegExp(`${says}, dev sdb, sector ${sector} op 0x1:\\(WRITE\\)`))
+      expect(await guest.check('dmesg')).toMatch(
+        new RegExp(`${says}, dev ${failing}, sector ${sector} op 0x1:\\(WRITE\\)`),
+      )
       await guest.check(write(sector + 1))
     },
   )

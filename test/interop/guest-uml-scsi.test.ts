@@ -7,7 +7,7 @@ import { checksum, discardWork, fileSystemWork, flushes, randomWritesCommand } f
 import type { Guest } from '../support/guest/guest.js'
 import { GuestLab, needUml } from '../support/guest/guest-lab.js'
 import { hostChecksum } from '../support/guest/host-view.js'
-import { readScsiAttributes } from '../support/guest/scsi-attributes.js'
+import { findScsiDisk, readScsiAttributes } from '../support/guest/scsi-attributes.js'
 
 const MIB = 2 ** 20
 const DISK_MIB = 96
@@ -18,43 +18,51 @@ const READ_ONLY_MIB = 8
 const LIMIT_MS = 120_000
 
 const DISKS = [
-  { disk: 'sda', format: 'raw', lun: 0 },
-  { disk: 'sdb', format: 'qcow2', lun: 1 },
+  { format: 'raw', lun: 0 },
+  { format: 'qcow2', lun: 1 },
 ] as const
+const READ_ONLY_LUN = 2
 
 describe('SCSI disks of a guest in user-mode Linux', () => {
   let lab: GuestLab
   let guest: Guest
   let backend: BackendProcess
-  const sums = new Map<string, string>()
+  /** By LUN. */
+  let names: string[]
+  const sums: string[] = []
   beforeAll(() => {
     lab = new GuestLab()
   })
   afterAll(() => lab.close())
 
-  const boot = () => lab.bootUmlWith([{ socket: backend.socket, kind: 'scsi' }])
+  const boot = async () => {
+    guest = await lab.bootUmlWith([{ socket: backend.socket, kind: 'scsi' }])
+    names = []
+    for (const lun of [0, 1, READ_ONLY_LUN]) names.push(await findScsiDisk(guest, `0:0:0:${lun}`))
+  }
   const ioErrors = () => guest.check("dmesg | grep -ciE 'i/o error|sense key|offline|abort'; true")
 
   test(
     'it boots and finds its disks',
     async () => {
       needUml()
-      const images = DISKS.map(({ disk, format }) => {
-        return { path: lab.create(disk, format, DISK_MIB * MIB), format, serial: `serial-${disk}` }
+      const images = DISKS.map(({ format, lun }) => {
+        return { path: lab.create(format, format, DISK_MIB * MIB), format, serial: `serial-${lun}` }
       })
-      const readOnly = { format: 'raw', serial: 'serial-sdc', readOnly: true } as const
+      const readOnly = { format: 'raw', serial: 'serial-2', readOnly: true } as const
       backend = await lab.serveScsi(
-        [...images, { ...readOnly, path: lab.create('sdc', 'raw', READ_ONLY_MIB * MIB) }],
+        [...images, { ...readOnly, path: lab.create('read-only', 'raw', READ_ONLY_MIB * MIB) }],
         2,
       )
-      guest = await boot()
-      expect(await guest.check('ls -1 /sys/block')).toBe('sda\nsdb\nsdc')
+      await boot()
+      expect([...names].sort()).toEqual(['sda', 'sdb', 'sdc'])
     },
     LIMIT_MS,
   )
 
-  test.each(DISKS)('$format: its attributes', async ({ disk, lun }) => {
+  test.each(DISKS)('$format: its attributes', async ({ lun }) => {
     needUml()
+    const disk = names[lun] as string
     const attributes = await readScsiAttributes(guest, disk)
     expect(attributes).toMatchObject({
       address: `0:0:0:${lun}`,
@@ -63,13 +71,13 @@ describe('SCSI disks of a guest in user-mode Linux', () => {
       bytes: DISK_MIB * MIB,
       readOnly: false,
       logicalBlockSize: 512,
-      serial: `serial-${disk}`,
+      serial: `serial-${lun}`,
       cache: 'write back',
       fua: true,
       provisioning: 'unmap',
       queues: 1,
     })
-    expect(attributes.name).toMatch(new RegExp(`^t10.BLKGRAPH *DISK *serial-${disk}$`))
+    expect(attributes.name).toMatch(new RegExp(`^t10.BLKGRAPH *DISK *serial-${lun}$`))
     expect(attributes.discardMaxBytes).toBeGreaterThanOrEqual(MIB)
     expect(attributes.writeZeroesMaxBytes).toBeGreaterThanOrEqual(MIB)
   })
@@ -77,15 +85,17 @@ describe('SCSI disks of a guest in user-mode Linux', () => {
   test('a read-only disk says so and takes no write', async () => {
     needUml()
     const wanted = { bytes: READ_ONLY_MIB * MIB, readOnly: true, address: '0:0:0:2', provisioning: 'full' }
-    expect(await readScsiAttributes(guest, 'sdc')).toMatchObject(wanted)
-    expect((await guest.run('echo x > /dev/sdc')).status).not.toBe(0)
-    await guest.check(`head -c ${READ_ONLY_MIB * MIB} /dev/zero | cmp - /dev/sdc`)
+    const disk = names[READ_ONLY_LUN] as string
+    expect(await readScsiAttributes(guest, disk)).toMatchObject(wanted)
+    expect((await guest.run(`echo x > /dev/${disk}`)).status).not.toBe(0)
+    await guest.check(`head -c ${READ_ONLY_MIB * MIB} /dev/zero | cmp - /dev/${disk}`)
   })
 
   test.each(DISKS)(
     '$format: a file system, random writes with many in flight, discards and zeroes',
-    async ({ disk }) => {
+    async ({ lun }) => {
       needUml()
+      const disk = names[lun] as string
       await fileSystemWork(guest, { disk, ...FILES }, '/programs')
       await guest.check(randomWritesCommand({ disk, ...RANDOM }, { depth: 64, jobs: 2, seed: 1 }), LIMIT_MS)
       await discardWork(guest, { disk, ...DISCARDED })
@@ -96,8 +106,9 @@ describe('SCSI disks of a guest in user-mode Linux', () => {
 
   test.each(DISKS)(
     '$format: discards by WRITE SAME, zeroes by WRITE SAME that unmaps, and as data',
-    async ({ disk, lun }) => {
+    async ({ lun }) => {
       needUml()
+      const disk = names[lun] as string
       const unit = `/sys/class/scsi_disk/0:0:0:${lun}`
       for (const [provisioning, zeroing] of [
         ['writesame_16', 'writesame_16_unmap'],
@@ -121,11 +132,13 @@ describe('SCSI disks of a guest in user-mode Linux', () => {
     'both disks at once',
     async () => {
       needUml()
-      const [first, second] = DISKS.map(({ disk }, seed) =>
-        randomWritesCommand({ disk, ...RANDOM }, { depth: 32, jobs: 1, seed }),
+      const [first, second] = DISKS.map(({ lun }, seed) =>
+        randomWritesCommand({ disk: names[lun] as string, ...RANDOM }, { depth: 32, jobs: 1, seed }),
       )
       await guest.check(`${first} & ${second}; status=$?; wait $! && [ $status = 0 ]`, LIMIT_MS)
-      for (const { disk } of DISKS) sums.set(disk, await checksum(guest, { disk, at: 0, length: DISK_MIB }))
+      for (const { lun } of DISKS) {
+        sums.push(await checksum(guest, { disk: names[lun] as string, at: 0, length: DISK_MIB }))
+      }
       expect(await ioErrors()).toBe('0')
     },
     LIMIT_MS,
@@ -136,9 +149,10 @@ describe('SCSI disks of a guest in user-mode Linux', () => {
     async () => {
       needUml()
       await guest.powerOff()
-      guest = await boot()
-      for (const { disk } of DISKS) {
-        expect(await checksum(guest, { disk, at: 0, length: DISK_MIB })).toBe(sums.get(disk))
+      await boot()
+      for (const { lun } of DISKS) {
+        const disk = names[lun] as string
+        expect(await checksum(guest, { disk, at: 0, length: DISK_MIB })).toBe(sums[lun])
         await guest.check(
           `mount -o ro -t ext4 /dev/${disk} /mnt && ls /mnt/copy && umount /mnt && e2fsck -fn /dev/${disk}`,
         )
@@ -154,8 +168,8 @@ describe('SCSI disks of a guest in user-mode Linux', () => {
     async () => {
       needUml()
       await backend.stop()
-      for (const { disk, format } of DISKS) {
-        expect(await hostChecksum({ path: lab.path(disk), format }, lab.folder)).toBe(sums.get(disk))
+      for (const { format, lun } of DISKS) {
+        expect(await hostChecksum({ path: lab.path(format), format }, lab.folder)).toBe(sums[lun])
       }
     },
     LIMIT_MS,

@@ -15,7 +15,7 @@ import {
 import type { Guest } from './guest.js'
 import { writeInitramfs } from './initramfs.js'
 import { findStockKernel, findUserModeLinux, type GuestKernel } from './kernels.js'
-import { bootQemu, type QemuDisk } from './qemu-guest.js'
+import { bootQemu, type QemuDevice, type QemuDisk } from './qemu-guest.js'
 import { bootUml, type UmlDevice } from './uml-guest.js'
 import { umlStateMissing } from './uml-processor-state.js'
 
@@ -83,11 +83,11 @@ export class GuestLab {
     return backend
   }
 
-  /** A guest in QEMU with these disks. */
-  async bootQemu(disks: readonly QemuDisk[], cpus: number): Promise<Guest> {
+  /** A guest in QEMU with these disks, and other devices. */
+  async bootQemu(disks: readonly QemuDisk[], cpus: number, devices: readonly QemuDevice[] = []): Promise<Guest> {
     const { kernel } = needQemu()
     const initramfs = this.#initramfs(kernel, STOCK_MODULES)
-    const guest = await bootQemu({ kernel, initramfs, disks, cpus, memoryMib: QEMU_MEMORY_MIB })
+    const guest = await bootQemu({ kernel, initramfs, disks, devices, cpus, memoryMib: QEMU_MEMORY_MIB })
     this.#guests.push(guest)
     return guest
   }

@@ -1,4 +1,4 @@
-// A guest in QEMU: a stock kernel, the initramfs, and one vhost-user-blk-pci device for each socket. Its memory is a memfd,
+// A guest in QEMU: a stock kernel, the initramfs, and one vhost-user device on PCI for each socket. Its memory is a memfd,
 // since back-ends map it. By KVM where that gets this kernel running, else by TCG.
 
 import { spawn } from 'node:child_process'
@@ -15,11 +15,20 @@ export interface QemuDisk {
   reconnect?: boolean
 }
 
+/** A SCSI controller, or a source of entropy. */
+export interface QemuDevice {
+  kind: 'scsi' | 'rng'
+  socket: string
+  /** Request queues of a controller. */
+  queues?: number
+}
+
 /** The machine. */
 export interface QemuMachine {
   kernel: GuestKernel
   initramfs: string
   disks: readonly QemuDisk[]
+  devices?: readonly QemuDevice[]
   cpus: number
   memoryMib: number
 }
@@ -46,7 +55,7 @@ async function probeAccelerator(machine: QemuMachine): Promise<Accelerator> {
     accessSync('/dev/kvm', constants.R_OK | constants.W_OK)
     // Where a hypervisor hides them /dev/kvm may be there and a stock kernel hang in its decompressor.
     if (!/^flags\s*:.*\b(vmx|svm)\b/m.test(readFileSync('/proc/cpuinfo', 'utf8'))) return 'tcg'
-    const guest = await bootWith('kvm', { ...machine, disks: [] }, PROBE_LIMIT_MS)
+    const guest = await bootWith('kvm', { ...machine, disks: [], devices: [] }, PROBE_LIMIT_MS)
     await guest.kill()
     return 'kvm'
   } catch {
@@ -60,7 +69,7 @@ function bootWith(accel: Accelerator, machine: QemuMachine, limitMs?: number): P
 }
 
 function qemuArguments(accel: Accelerator, machine: QemuMachine): string[] {
-  const { kernel, initramfs, disks, cpus, memoryMib } = machine
+  const { kernel, initramfs, disks, devices = [], cpus, memoryMib } = machine
   return [
     ...['-accel', accel === 'kvm' ? 'kvm' : 'tcg,thread=multi'],
     ...['-machine', 'pc,memory-backend=ram', '-smp', String(cpus)],
@@ -69,6 +78,7 @@ function qemuArguments(accel: Accelerator, machine: QemuMachine): string[] {
     ...['-kernel', kernel.path, '-initrd', initramfs],
     ...['-append', 'console=ttyS0 quiet loglevel=1 panic=-1 nokaslr mitigations=off'],
     ...disks.flatMap(diskArguments),
+    ...devices.flatMap(deviceArguments),
   ]
 }
 
@@ -80,4 +90,9 @@ function diskArguments(disk: QemuDisk, index: number): string[] {
     ...['-chardev', `socket,id=socket${index},path=${disk.socket}${reconnect}`],
     ...['-device', `vhost-user-blk-pci,chardev=socket${index},${address},disable-legacy=on,${rings}`],
   ]
+}
+
+function deviceArguments({ kind, socket, queues = 1 }: QemuDevice, index: number): string[] {
+  const device = kind === 'scsi' ? `vhost-user-scsi-pci,disable-legacy=on,num_queues=${queues}` : 'vhost-user-rng-pci'
+  return ['-chardev', `socket,id=device${index},path=${socket}`, '-device', `${device},chardev=device${index}`]
 }

@@ -26,6 +26,18 @@ export interface ScsiAttributes {
   queues: number
 }
 
+/**
+ * Waits until the disk at an address is there; its name ("sda"), which depends on the order in which the kernel is done with
+ * each.
+ */
+export async function findScsiDisk(guest: Guest, address: string): Promise<string> {
+  const folder = `/sys/bus/scsi/devices/${address}/block`
+  const disk = `$(ls ${folder} 2> /dev/null)`
+  return guest.check(
+    `for i in $(seq 200); do test -n "${disk}" && test -b /dev/${disk} && break; sleep 0.1; done; ls ${folder}`,
+  )
+}
+
 /** Reads the attributes of `disk` ("sda"). */
 export async function readScsiAttributes(guest: Guest, disk: string): Promise<ScsiAttributes> {
   const block = `/sys/block/${disk}`
