@@ -32,18 +32,16 @@ interface Waiting {
 export class BlkEngine implements ChainServer, BlkRequestOwner, BlkRunOwner {
   private readonly unit: BlkUnit
   private readonly service: QueueService
-  private readonly clock: Clock
   private readonly waiting: readonly Waiting[]
   private readonly pool: BlkRequest[] = []
   private readonly runs: BlkRun[] = []
   /** Waiting for {@link resume}. */
-  private readonly parked = new SetAsideList<BlkRequest>()
-  private resumeWhenReleased = false
+  private readonly parked: SetAsideList<BlkRequest>
 
   constructor(unit: BlkUnit, service: QueueService, clock: Clock) {
     this.unit = unit
     this.service = service
-    this.clock = clock
+    this.parked = new SetAsideList(service, clock, (request) => this.start(request))
     this.waiting = service.lanes.map(() => ({ request: undefined, run: undefined }))
   }
 
@@ -82,22 +80,12 @@ export class BlkEngine implements ChainServer, BlkRequestOwner, BlkRunOwner {
 
   /** Runs the parked requests again; while held, after that. */
   resume(): void {
-    const { service } = this
-    this.resumeWhenReleased = service.held
-    if (service.held) return
-    const parked = this.parked.take()
-    // None of them is at rest before all have begun.
-    service.inFlight += parked.length
-    for (const { request } of parked) {
-      service.inFlight--
-      this.start(request)
-    }
-    for (const lane of service.lanes) service.answered(lane)
+    this.parked.resume()
   }
 
   /** Nothing holds the device any more. */
   released(): void {
-    if (this.resumeWhenReleased) this.clock.nextTurn(() => this.resume())
+    this.parked.released()
   }
 
   /** The chains of a queue that are parked. */
@@ -107,8 +95,7 @@ export class BlkEngine implements ChainServer, BlkRequestOwner, BlkRunOwner {
 
   /** Forgets what is parked, of a queue or of all: they have ended. */
   drop(lane?: Lane): void {
-    for (const { request } of this.parked.take(lane)) this.release(request)
-    if (this.parked.size === 0) this.resumeWhenReleased = false
+    for (const { request } of this.parked.drop(lane)) this.release(request)
   }
 
   /** Answers what is parked of a queue with the error that it met. */

@@ -2,8 +2,6 @@
 // are written last, so that the device sees all of it or nothing (2.8.17). A used descriptor stands where the device wrote
 // the next one; in order (2.8.8) it may stand for a batch: what it skips has been used completely.
 
-import { assert } from '../../../common/assert.js'
-import { BlockError } from '../../../common/error.js'
 import { highHalf, lowHalf } from '../../../common/units.js'
 import { le32 } from '../../../protocols/virtio/little-endian.js'
 import {
@@ -26,7 +24,8 @@ import type { GuestMemory } from '../memory/guest-memory.js'
 import { packedParts, placePackedQueue } from '../queue/queue-layout.js'
 import type { QueueFeatures } from '../queue/queue-state.js'
 import type { DriverQueue } from './driver-queue.js'
-import { type DriverTables, driverTables } from './driver-tables.js'
+import { broken, DriverQueueCore } from './driver-queue-core.js'
+import type { DriverTables } from './driver-tables.js'
 import type { QueuePlan } from './queue-plan.js'
 
 const WRITE = VIRTQ_DESC_F_WRITE << 16
@@ -34,33 +33,18 @@ const NEXT = VIRTQ_DESC_F_NEXT << 16
 const INDIRECT = VIRTQ_DESC_F_INDIRECT << 16
 
 /** A packed queue as its driver has it. Heads are buffer ids. */
-export class PackedDriverQueue implements DriverQueue {
-  readonly plan: QueuePlan
-  readonly size: number
-  free: number
-  inFlight = 0
-  usedLength = 0
-
-  private readonly eventIndex: boolean
-  private readonly inOrder: boolean
+export class PackedDriverQueue extends DriverQueueCore implements DriverQueue {
   private readonly ring: Uint32Array
   /** The same words as int32: what an atomic load gives needs no box then. */
   private readonly turns: Int32Array
   private readonly driverEvent: Uint32Array
   private readonly deviceEvent: Uint32Array
-  private readonly tables: DriverTables | undefined
   /** Behind each free id, the next free one. In order: the next one of all. */
   private readonly next: Uint16Array
-  /** Of each id: slots (0: the device does not have it), bytes to write. */
+  /** Of each id: slots (0: the device does not have it). */
   private readonly slotsOf: Uint16Array
-  private readonly writable: Uint32Array
-  private firstFree = 0
-  /** The chain being built. */
+  /** Of the chain being built. */
   private id = 0
-  private left = 0
-  private bytes = 0
-  private nested = false
-  private word = 0
   /** Next slot to fill, and the driver's wrap counter there. */
   private nextAvail = 0
   private availWrap = true
@@ -71,28 +55,18 @@ export class PackedDriverQueue implements DriverQueue {
   /** Next slot to look for a used descriptor in, and the device's wrap counter there. */
   private nextUsed = 0
   private usedWrap = true
-  /** In order: the id the device has had longest, and the last one of the batch that is being reaped, -1 for none. */
-  private oldest = 0
-  private batchLast = -1
-  private batchLength = 0
 
   /** Empties the queue's memory. Throws EINVAL where a part does not lie in one region. */
   constructor(memory: GuestMemory, plan: QueuePlan, features: QueueFeatures) {
     const { size } = plan
     const parts = packedParts(placePackedQueue(memory, plan.config, size))
-    this.plan = plan
-    this.size = size
-    this.free = size
-    this.eventIndex = features.eventIndex
-    this.inOrder = features.inOrder
+    super(memory, plan, features)
     this.ring = parts.ring
     this.turns = new Int32Array(parts.ring.buffer, parts.ring.byteOffset, parts.ring.length)
     this.driverEvent = parts.driverEvent
     this.deviceEvent = parts.deviceEvent
-    this.tables = driverTables(memory, plan, features.indirect)
     this.next = new Uint16Array(size)
     this.slotsOf = new Uint16Array(size)
-    this.writable = new Uint32Array(size)
     for (let i = 0; i < size; i++) this.next[i] = this.idBehind(i)
     this.ring.fill(0)
     this.driverEvent.fill(0)
@@ -132,9 +106,7 @@ export class PackedDriverQueue implements DriverQueue {
   }
 
   end(): void {
-    assert(this.left === 0, `${this.left} buffers of the chain are missing`)
-    this.writable[this.id] = this.bytes
-    this.inFlight++
+    this.endChain(this.id)
   }
 
   /** Shows the device what was added, by one store; whether it wants a kick for it (2.8.10). */
@@ -290,8 +262,4 @@ function write(words: Uint32Array, word: number, address: number, bytes: number)
   words[word] = le32(lowHalf(address))
   words[word + 1] = le32(highHalf(address))
   words[word + 2] = le32(bytes)
-}
-
-function broken(what: string): BlockError {
-  return new BlockError('EPROTO', `the device ${what}`)
 }

@@ -2,8 +2,6 @@
 // once a batch. Where buffers are used in order (2.7.9) descriptors are taken in ring order, and a used element may stand
 // for a batch: what it skips has been used completely.
 
-import { assert } from '../../../common/assert.js'
-import { BlockError } from '../../../common/error.js'
 import { highHalf, lowHalf } from '../../../common/units.js'
 import { le16, le32 } from '../../../protocols/virtio/little-endian.js'
 import {
@@ -26,69 +24,44 @@ import type { GuestMemory } from '../memory/guest-memory.js'
 import { placeQueue, splitParts } from '../queue/queue-layout.js'
 import type { QueueFeatures } from '../queue/queue-state.js'
 import type { DriverQueue } from './driver-queue.js'
-import { type DriverTables, driverTables } from './driver-tables.js'
+import { broken, DriverQueueCore } from './driver-queue-core.js'
 import type { QueuePlan } from './queue-plan.js'
 
 /** A split queue as its driver has it. */
-export class SplitDriverQueue implements DriverQueue {
-  readonly plan: QueuePlan
-  readonly size: number
-  free: number
-  inFlight = 0
-  usedLength = 0
-
-  private readonly eventIndex: boolean
-  private readonly inOrder: boolean
+export class SplitDriverQueue extends DriverQueueCore implements DriverQueue {
   private readonly mask: number
   private readonly table: Uint32Array
   private readonly avail: Uint16Array
   private readonly used: Uint16Array
   private readonly used32: Uint32Array
-  private readonly tables: DriverTables | undefined
   /** Behind each free descriptor, and behind each one of a chain but its last. In order: the next one of the ring. */
   private readonly next: Uint16Array
-  /** Of the chain at each head: descriptors of the queue (0: the device does not have it), the last one, bytes to write. */
+  /** Of the chain at each head: descriptors of the queue (0: the device does not have it), the last one. */
   private readonly chainLength: Uint16Array
   private readonly chainLast: Uint16Array
-  private readonly writable: Uint32Array
-  private firstFree = 0
-  /** The chain being built: words it goes to, where its descriptors stand there, how many are still to come. */
+  /** The chain being built: words it goes to, and where its descriptors stand there. */
   private words: Uint32Array
   private head = 0
-  private word = 0
-  private left = 0
-  private bytes = 0
   private descriptor = 0
-  private nested = false
   private nextAvail = 0
   private shownAvail = 0
   private nextUsed = 0
   private seenUsed = 0
-  /** In order: the chain the device has had longest, and the last one of the batch that is being reaped, -1 for none. */
-  private oldest = 0
-  private batchLast = -1
-  private batchLength = 0
 
   /** Empties the queue's memory. Throws EINVAL where a part does not lie in one region. */
   constructor(memory: GuestMemory, plan: QueuePlan, features: QueueFeatures) {
     const { size } = plan
     const parts = splitParts(placeQueue(memory, plan.config, size))
-    this.plan = plan
-    this.size = size
-    this.free = size
+    super(memory, plan, features)
     this.mask = size - 1
-    this.eventIndex = features.eventIndex
-    this.inOrder = features.inOrder
     this.table = parts.table
     this.avail = parts.avail
     this.used = parts.used
     this.used32 = parts.used32
     this.words = parts.table
-    this.tables = driverTables(memory, plan, features.indirect)
     this.next = new Uint16Array(size)
     this.chainLength = new Uint16Array(size)
     this.chainLast = new Uint16Array(size)
-    this.writable = new Uint32Array(size)
     for (let i = 0; i < size; i++) this.next[i] = (i + 1) & this.mask
     this.table.fill(0)
     this.avail.fill(0)
@@ -148,11 +121,9 @@ export class SplitDriverQueue implements DriverQueue {
   }
 
   end(): void {
-    assert(this.left === 0, `${this.left} buffers of the chain are missing`)
-    this.writable[this.head] = this.bytes
+    this.endChain(this.head)
     this.avail[AVAIL_RING_WORD + (this.nextAvail & this.mask)] = le16(this.head)
     this.nextAvail = (this.nextAvail + 1) & 0xffff
-    this.inFlight++
   }
 
   /** Shows the device what was added, by one index update; whether it wants a kick for it (2.7.10.1). */
@@ -251,8 +222,4 @@ export class SplitDriverQueue implements DriverQueue {
     this.chainLength[head] = 0
     this.inFlight--
   }
-}
-
-function broken(what: string): BlockError {
-  return new BlockError('EPROTO', `the device ${what}`)
 }

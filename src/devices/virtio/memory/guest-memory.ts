@@ -76,18 +76,7 @@ export class GuestMemory {
    */
   pieces(high: number, low: number, bytes: number, sink: PieceSink): boolean {
     const address = high * HALF + low
-    if (!this.covers(address, bytes)) return false
-    let position = address
-    let left = bytes
-    while (left > 0) {
-      const region = this.regionAt(position)
-      if (region === undefined) return false
-      const part = Math.min(left, region.end - position)
-      sink.piece(region, position - region.base, part)
-      position += part
-      left -= part
-    }
-    return true
+    return this.walk(address, bytes) && this.walk(address, bytes, sink)
   }
 
   /** Views of the range, one for each region it touches; undefined where a byte of it lies in no region. */
@@ -99,13 +88,15 @@ export class GuestMemory {
     return whole ? views : undefined
   }
 
-  private covers(address: number, bytes: number): boolean {
+  /** Whether all of the range lies in regions; what does is handed to `sink` on the way. */
+  private walk(address: number, bytes: number, sink?: PieceSink): boolean {
     let position = address
     let left = bytes
     while (left > 0) {
       const region = this.regionAt(position)
       if (region === undefined) return false
       const part = Math.min(left, region.end - position)
+      sink?.piece(region, position - region.base, part)
       position += part
       left -= part
     }

@@ -17,7 +17,7 @@ import {
 import { VIRTQ_DESC_F_INDIRECT, VIRTQ_DESC_F_NEXT, VIRTQ_DESC_F_WRITE } from '../../../protocols/virtio/split-ring.js'
 import { DescriptorChain } from '../memory/descriptor-chain.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
-import { addBuffer, IndirectTable } from './chain-rules.js'
+import { addBuffer, type IndirectTable } from './chain-rules.js'
 import {
   type DeviceQueue,
   FETCH_CHAIN,
@@ -29,33 +29,23 @@ import {
   type QueueState,
 } from './device-queue.js'
 import type { InflightTracker } from './inflight-tracker.js'
+import { QueueCore } from './queue-core.js'
 import type { PackedQueueParts } from './queue-layout.js'
 import { entriesTaken, type QueueFeatures } from './queue-state.js'
-import { type OrderedHead, ReturnOrder } from './return-order.js'
-import { type EarlierChain, type EarlierList, TakenHeads, takeOver } from './taken-heads.js'
+import type { ReturnOrder } from './return-order.js'
+import { type EarlierList, takeOver } from './taken-heads.js'
 
 const WRITE = VIRTQ_DESC_F_WRITE << 16
 const NEXT = VIRTQ_DESC_F_NEXT << 16
 const INDIRECT = VIRTQ_DESC_F_INDIRECT << 16
 
 /** A running packed queue. Heads are buffer ids. */
-export class PackedDeviceQueue implements DeviceQueue {
-  readonly id: number
-  readonly size: number
-  live = true
-  fault: string | undefined
-
-  private readonly memory: GuestMemory
-  private readonly eventIndex: boolean
+export class PackedDeviceQueue extends QueueCore implements DeviceQueue {
   private readonly ring: Uint32Array
   /** The same words as int32: what an atomic load gives needs no box then. */
   private readonly turns: Int32Array
   private readonly driverEvent: Uint32Array
   private readonly deviceEvent: Uint32Array
-  private readonly heads: TakenHeads
-  private readonly order: ReturnOrder | undefined
-  private readonly indirect: IndirectTable | undefined
-  private readonly tracker: InflightTracker | undefined
   /** The descriptors of the chain that is being fetched, for the tracker. */
   private readonly read: Uint32Array | undefined
   /** How many slots of the ring each head occupies, and how many are occupied by none. */
@@ -83,18 +73,11 @@ export class PackedDeviceQueue implements DeviceQueue {
     id: number,
     tracker?: InflightTracker,
   ) {
-    this.id = id
-    this.memory = memory
-    this.eventIndex = features.eventIndex
-    this.size = parts.size
+    super(memory, parts.size, features, id, tracker)
     this.ring = parts.ring
     this.turns = new Int32Array(parts.ring.buffer, parts.ring.byteOffset, parts.ring.length)
     this.driverEvent = parts.driverEvent
     this.deviceEvent = parts.deviceEvent
-    this.heads = new TakenHeads(parts.size)
-    this.order = features.inOrder ? new ReturnOrder(parts.size) : undefined
-    this.indirect = features.indirect ? new IndirectTable(parts.size) : undefined
-    this.tracker = tracker
     this.read = tracker === undefined ? undefined : new Uint32Array(4 * parts.size)
     this.slots = new Uint16Array(parts.size)
     this.free = parts.size - entriesTaken(state, parts.size, true)
@@ -102,10 +85,6 @@ export class PackedDeviceQueue implements DeviceQueue {
     this.availWrap = state.availWrap
     this.nextUsed = state.usedIndex
     this.usedWrap = state.usedWrap
-  }
-
-  get inFlight(): number {
-    return this.heads.inFlight
   }
 
   fetch(chain: DescriptorChain): FetchResult {
@@ -202,18 +181,6 @@ export class PackedDeviceQueue implements DeviceQueue {
     return taken
   }
 
-  get earlier(): number {
-    return this.heads.earlier
-  }
-
-  earlierChains(): EarlierChain[] {
-    return this.heads.waiting()
-  }
-
-  ordered(): OrderedHead[] {
-    return this.order?.heads() ?? []
-  }
-
   slotsOf(head: number): number {
     return this.slots[head] as number
   }
@@ -222,11 +189,6 @@ export class PackedDeviceQueue implements DeviceQueue {
     assert(this.unshown === 0, 'what was pushed has to be published before the queue is saved')
     const { nextAvail, availWrap, nextUsed, usedWrap } = this
     return { availIndex: nextAvail, availWrap, usedIndex: nextUsed, usedWrap }
-  }
-
-  retire(): void {
-    this.live = false
-    this.fault ??= 'the queue was reset'
   }
 
   private enterEarlier(chain: DescriptorChain): FetchResult {
@@ -365,11 +327,6 @@ export class PackedDeviceQueue implements DeviceQueue {
       if (reason !== undefined) return reason
     }
     return undefined
-  }
-
-  private fail(reason: string): FetchResult {
-    this.fault = reason
-    return FETCH_FAULT
   }
 }
 

@@ -21,7 +21,7 @@ import {
 } from '../../../protocols/virtio/split-ring.js'
 import { DescriptorChain } from '../memory/descriptor-chain.js'
 import type { GuestMemory } from '../memory/guest-memory.js'
-import { addBuffer, IndirectTable } from './chain-rules.js'
+import { addBuffer } from './chain-rules.js'
 import {
   type DeviceQueue,
   FETCH_CHAIN,
@@ -33,31 +33,21 @@ import {
   type QueueState,
 } from './device-queue.js'
 import type { InflightTracker } from './inflight-tracker.js'
+import { QueueCore } from './queue-core.js'
 import type { QueueParts } from './queue-layout.js'
 import type { QueueFeatures } from './queue-state.js'
-import { type OrderedHead, ReturnOrder } from './return-order.js'
-import { type EarlierChain, type EarlierList, TakenHeads, takeOver } from './taken-heads.js'
+import type { ReturnOrder } from './return-order.js'
+import { type EarlierList, takeOver } from './taken-heads.js'
 
 const NO_DESCRIPTORS = new Uint32Array(0)
 
 /** A running split queue. */
-export class SplitDeviceQueue implements DeviceQueue {
-  readonly id: number
-  readonly size: number
-  live = true
-  fault: string | undefined
-
-  private readonly memory: GuestMemory
-  private readonly eventIndex: boolean
+export class SplitDeviceQueue extends QueueCore implements DeviceQueue {
   private readonly table: Uint32Array
   private readonly avail: Uint16Array
   private readonly used: Uint16Array
   private readonly used32: Uint32Array
   private readonly mask: number
-  private readonly heads: TakenHeads
-  private readonly order: ReturnOrder | undefined
-  private readonly indirect: IndirectTable | undefined
-  private readonly tracker: InflightTracker | undefined
   /** Next available entry to take, and the driver's index as last read. */
   private nextAvail: number
   private seenAvail: number
@@ -73,27 +63,16 @@ export class SplitDeviceQueue implements DeviceQueue {
     id: number,
     tracker?: InflightTracker,
   ) {
-    this.id = id
-    this.memory = memory
-    this.eventIndex = features.eventIndex
-    this.size = parts.size
+    super(memory, parts.size, features, id, tracker)
     this.mask = parts.size - 1
     this.table = parts.table
     this.avail = parts.avail
     this.used = parts.used
     this.used32 = parts.used32
-    this.heads = new TakenHeads(parts.size)
-    this.order = features.inOrder ? new ReturnOrder(parts.size) : undefined
-    this.indirect = features.indirect ? new IndirectTable(parts.size) : undefined
-    this.tracker = tracker
     this.nextAvail = state.availIndex
     this.seenAvail = state.availIndex
     this.nextUsed = state.usedIndex
     this.shownUsed = state.usedIndex
-  }
-
-  get inFlight(): number {
-    return this.heads.inFlight
   }
 
   fetch(chain: DescriptorChain): FetchResult {
@@ -166,18 +145,6 @@ export class SplitDeviceQueue implements DeviceQueue {
     return taken
   }
 
-  get earlier(): number {
-    return this.heads.earlier
-  }
-
-  earlierChains(): EarlierChain[] {
-    return this.heads.waiting()
-  }
-
-  ordered(): OrderedHead[] {
-    return this.order?.heads() ?? []
-  }
-
   slotsOf(_head: number): number {
     return 1
   }
@@ -185,11 +152,6 @@ export class SplitDeviceQueue implements DeviceQueue {
   save(): QueueState {
     assert(this.nextUsed === this.shownUsed, 'what was pushed has to be published before the queue is saved')
     return { availIndex: this.nextAvail, availWrap: false, usedIndex: this.nextUsed, usedWrap: false }
-  }
-
-  retire(): void {
-    this.live = false
-    this.fault ??= 'the queue was reset'
   }
 
   private enter(chain: DescriptorChain, head: number): FetchResult {
@@ -279,10 +241,5 @@ export class SplitDeviceQueue implements DeviceQueue {
     if (nested) return 'indirect descriptor in an indirect table (virtio 1.2, 2.7.5.3.1)'
     if ((rest & VIRTQ_DESC_F_NEXT) !== 0) return 'indirect descriptor with a next one (virtio 1.2, 2.7.5.3.1)'
     return this.indirect.locate(this.memory, high, low, length)
-  }
-
-  private fail(reason: string): FetchResult {
-    this.fault = reason
-    return FETCH_FAULT
   }
 }

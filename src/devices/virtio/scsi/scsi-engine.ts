@@ -26,18 +26,16 @@ import type { ScsiUnit } from './scsi-unit.js'
 
 /** The data path of a controller. */
 export class ScsiEngine {
-  readonly setAside = new SetAsideList<ScsiRequest>()
+  readonly setAside: SetAsideList<ScsiRequest>
 
   private readonly bus: ScsiBus
   private readonly service: QueueService
-  private readonly clock: Clock
   private readonly sizes: Readonly<ScsiSizes>
-  private resumeWhenReleased = false
 
   constructor(bus: ScsiBus, service: QueueService, clock: Clock, sizes: Readonly<ScsiSizes>) {
     this.bus = bus
     this.service = service
-    this.clock = clock
+    this.setAside = new SetAsideList(service, clock, (request) => this.begin(request))
     this.sizes = sizes
   }
 
@@ -55,28 +53,17 @@ export class ScsiEngine {
 
   /** Runs what was set aside again; while held, after that. */
   resume(): void {
-    const { service } = this
-    this.resumeWhenReleased = service.held
-    if (service.held) return
-    const list = this.setAside.take()
-    // None of them is at rest before all have begun.
-    service.inFlight += list.length
-    for (const { request } of list) {
-      service.inFlight--
-      this.begin(request)
-    }
-    for (const lane of service.lanes) service.answered(lane)
+    this.setAside.resume()
   }
 
   /** Nothing holds the controller any more. */
   released(): void {
-    if (this.resumeWhenReleased) this.clock.nextTurn(() => this.resume())
+    this.setAside.released()
   }
 
   /** Forgets what was set aside, of a queue or of all: they have ended. */
   drop(lane?: Lane): void {
-    this.setAside.take(lane)
-    if (this.setAside.size === 0) this.resumeWhenReleased = false
+    this.setAside.drop(lane)
   }
 
   /** Answers what was set aside of a queue with the error that it met. */
