@@ -89,6 +89,12 @@ export const mutants = [
     replace: '',
   },
   {
+    name: 'a call event that comes late is not signalled',
+    file: `${EXPORT}/message-handlers.ts`,
+    find: "  if (which === 'call' && ring.running) ring.call()\n",
+    replace: '',
+  },
+  {
     name: 'virtio_uml: a packed ring that begins at 0 is taken at its word',
     file: `${EXPORT}/ring-position.ts`,
     find: 'const mayBeFresh = packed && base === 0 && !knowsRecords',
