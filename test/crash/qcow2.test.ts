@@ -45,7 +45,7 @@ const VARIANTS: Readonly<Record<string, Variant>> = {
   },
   'snapshots of version 2': {
     options: { snapshots: true, version: 2, clusterBits: 10 },
-    budget: { workloads: 12, minCommands: 6, statesPerPoint: 50 },
+    budget: { workloads: 6, minCommands: 6, statesPerPoint: 50 },
   },
   'snapshots and lazy refcounts': {
     options: { snapshots: true, lazyRefcounts: true },
