@@ -35,6 +35,7 @@ await build({
         chunkFileNames: '[name]-[hash].cjs',
         generatedCode: 'es2015',
         dynamicImportInCjs: false,
+        hoistTransitiveImports: false,
         experimentalMinChunkSize: 60_000,
       },
     },

@@ -24,7 +24,6 @@ import { enableCopyOnRead } from '../io/gates.js'
 import { registerDrivers } from './drivers.js'
 import { failed } from './error-text.js'
 import type { OpenImage, Session } from './session.js'
-import { openTemporaryOverlay } from './temporary-overlay.js'
 import { printable } from './tool.js'
 
 /** How an image is to be opened. */
@@ -85,7 +84,13 @@ async function openRequested(session: Session, request: ImageRequest): Promise<O
   const opening = { probe: true, flags: request.flags ?? 0 }
   return graph.mainLoop(async (main) => {
     const node = snapshot
-      ? await openTemporaryOverlay(main, graph, options, opening, request.writable === true)
+      ? await (await import('./temporary-overlay.js')).openTemporaryOverlay(
+          main,
+          graph,
+          options,
+          opening,
+          request.writable === true,
+        )
       : await openNode(main, graph, options, opening)
     try {
       if (copyOnRead) startCopyOnRead(node)

@@ -1,20 +1,15 @@
 // The process as a tool sees it, and how it ends: with an exit code, whatever was thrown.
 
 import { paysTuning, tuneEngine } from './engine.js'
+import { processOutput } from './output.js'
 import { printError, type Tool, ToolError } from './tool.js'
 
 /** The streams of this process, for the tool called `name`. */
 export function processTool(name: string): Tool {
-  // Whoever reads may stop reading (a pipe into head): the command goes on to its end, and a copy is whole.
-  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
   return {
     name,
-    out: (text) => {
-      process.stdout.write(text)
-    },
-    err: (text) => {
-      process.stderr.write(text)
-    },
+    out: processOutput(1),
+    err: processOutput(2),
     expectWork: (bytes) => {
       if (paysTuning(bytes)) tuneEngine()
     },

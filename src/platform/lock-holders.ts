@@ -1,7 +1,8 @@
 // Who holds a lock on a file, as far as the host lets us see: open-file-description locks have no process in /proc/locks,
 // so the descriptors of each readable process are looked at (proc(5), /proc/pid/fdinfo). Used for messages only.
 
-import { readdir, readFile, stat } from 'node:fs/promises'
+/** Loaded here, as conflicts are rare. */
+const files = () => process.getBuiltinModule('node:fs/promises')
 
 /** A process that holds locks on the file asked about. */
 export interface LockHolder {
@@ -24,7 +25,9 @@ export async function findLockHolders(
   ownFd: number,
 ): Promise<LockHolder[]> {
   const holders: LockHolder[] = []
-  const names = await readdir('/proc').catch(() => [])
+  const names = await files()
+    .readdir('/proc')
+    .catch(() => [])
   const pids = names.filter((name) => /^\d+$/.test(name)).slice(0, MAX_PROCESSES)
   for (const pid of pids) {
     const held = await heldBy(pid, file, bytes, Number(pid) === process.pid ? `${ownFd}` : '').catch(() => [])
@@ -41,9 +44,11 @@ async function heldBy(
 ): Promise<number[]> {
   const held = new Set<number>()
   const pattern = new RegExp(`^lock:.*(?:OFDLCK|POSIX).*:${file.inode} (\\d+) (\\d+|EOF)$`, 'gm')
-  for (const fd of await readdir(`/proc/${pid}/fdinfo`)) {
+  for (const fd of await files().readdir(`/proc/${pid}/fdinfo`)) {
     if (fd === exceptFd) continue
-    const text = await readFile(`/proc/${pid}/fdinfo/${fd}`, 'utf8').catch(() => '')
+    const text = await files()
+      .readFile(`/proc/${pid}/fdinfo/${fd}`, 'utf8')
+      .catch(() => '')
     const ranges = [...text.matchAll(pattern)]
     if (ranges.length === 0 || !(await isSameFile(`/proc/${pid}/fd/${fd}`, file))) continue
     for (const [, first, last] of ranges) {
@@ -55,11 +60,13 @@ async function heldBy(
 }
 
 async function isSameFile(path: string, file: { device: bigint; inode: bigint }): Promise<boolean> {
-  const found = await stat(path, { bigint: true })
+  const found = await files().stat(path, { bigint: true })
   return found.ino === file.inode && found.dev === file.device
 }
 
 async function commandOf(pid: string): Promise<string> {
-  const text = await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => 'unknown')
+  const text = await files()
+    .readFile(`/proc/${pid}/comm`, 'utf8')
+    .catch(() => 'unknown')
   return text.trimEnd()
 }

@@ -1,6 +1,5 @@
 // Names found inside an image, judged by where they really lead on this host.
 
-import { realpath } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { BlockError, quoteOutside } from '../common/error.js'
 import { type FoundName, type NamePolicy, plainNamesPolicy } from '../global-state/name-policy.js'
@@ -22,6 +21,8 @@ export const realFolderPolicy: NamePolicy = async (found: FoundName) => {
 
 /** The folder in which a file really stands; of one that is not there, the folder it would stand in. */
 async function realFolder(path: string): Promise<string | undefined> {
+  // Loaded here, as most images name no file.
+  const { realpath } = process.getBuiltinModule('node:fs/promises')
   try {
     return dirname(await realpath(path))
   } catch {

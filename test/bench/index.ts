@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { aloneCases } from './cases/alone.js'
 import { cachedFileCases } from './cases/cached-file.js'
+import { commandCases } from './cases/commands.js'
 import { runGraphScale } from './cases/graph-scale.js'
 import { nullDriverCase } from './cases/null-driver.js'
 import { qcow2Cases, qcow2Memory } from './cases/qcow2.js'
@@ -85,6 +86,7 @@ async function allCases(): Promise<{ groups: { group: string; run(): Promise<Res
     ...cachedFileCases(cached),
     ...qcow2Cases(format),
     ...guest.cases,
+    ...(await commandCases({ folder, source: file, repeats: 10 * scale, peerMissing })),
   ]
   const groups = [
     ...paired.map((one) => ({ group: one.group, run: () => runPaired(one, rounds) })),

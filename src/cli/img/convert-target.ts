@@ -1,6 +1,5 @@
 // Making the target of a copy. A target that is one of the sources, or a file below one, is refused before it is emptied.
 
-import { stat } from 'node:fs/promises'
 import { errnoMessage } from '../../common/errno.js'
 import {
   type CreateImageRequest,
@@ -69,6 +68,7 @@ async function refuseSource(sources: readonly OpenImage[], filename: string, wha
 /** Device and inode; undefined where there is no such file. */
 async function identity(path: string): Promise<string | undefined> {
   try {
+    const { stat } = process.getBuiltinModule('node:fs/promises')
     const { dev, ino } = await stat(path, { bigint: true })
     return `${dev}:${ino}`
   } catch (thrown) {
