@@ -86,7 +86,7 @@ const LISTS = [
       },
       {
         name: 'front-ends',
-        files: ['hostile-messages', 'hostile-rings', 'dialogues', 'set-aside'].map(
+        files: ['hostile-messages', 'hostile-rings', 'dialogues', 'set-aside', 'dirty-log'].map(
           (name) => `test/unit/exports/vhost-user/${name}.test.ts`,
         ),
         testTimeout: '10000',

@@ -95,6 +95,24 @@ export const mutants = [
     replace: '',
   },
   {
+    name: 'migration: what a ring says is not logged',
+    file: 'src/devices/virtio/core/queue-service.ts',
+    find: '    log?.ring(lane.index)\n    return wanted',
+    replace: '    return wanted',
+  },
+  {
+    name: 'migration: buffers are not logged',
+    file: 'src/devices/virtio/core/return-chain.ts',
+    find: '  if (lane.log !== undefined) chain.tellWritable(lane.log)\n',
+    replace: '',
+  },
+  {
+    name: 'migration: a log may be too short for memory',
+    file: `${EXPORT}/dirty-log/write-logging.ts`,
+    find: '    checkReach(memory, this.reach(this.host.memoryEnd))\n',
+    replace: '',
+  },
+  {
     name: 'virtio_uml: a packed ring that begins at 0 is taken at its word',
     file: `${EXPORT}/ring-position.ts`,
     find: 'const mayBeFresh = packed && base === 0 && !knowsRecords',

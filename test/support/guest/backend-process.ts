@@ -43,6 +43,15 @@ export const ourBackend: BackendKind = {
   ],
 }
 
+/** The same on a raw image that another back-end has open, too: the two ends of a migration. */
+export const ourSharingBackend: BackendKind = {
+  name: 'blockgraph, sharing its image',
+  command: ({ socket, image, queues }) => [
+    ...[process.execPath, LAUNCHER, 'vhost-user-blk', '--socket', socket, '--num-queues', String(queues)],
+    ...['--image-opts', `driver=raw,file.driver=file,file.filename=${image},file.locking=off`],
+  ],
+}
+
 /** An image that is a logical unit. */
 export interface ScsiImage {
   path: string

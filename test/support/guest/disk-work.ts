@@ -22,6 +22,8 @@ export interface RandomWrites {
   seed: number
   /** Writes and reads back again and again for so long; once unless said. */
   seconds?: number
+  /** Most requests in a second of each job; as many as there can be unless said. */
+  rate?: number
 }
 
 /** A file system at the beginning of the disk: made, filled by copying `source`, read again after a new mount, checked. */
@@ -44,6 +46,7 @@ export function randomWritesCommand({ disk, at, length }: Area, work: RandomWrit
     `--bsrange=4k-32k --iodepth=${work.depth} --fsync=64 --randseed=${work.seed} --allrandrepeat=1`,
     '--verify=crc32c --verify_fatal=1 --verify_async=0 --do_verify=1',
     work.seconds === undefined ? '' : `--time_based --runtime=${work.seconds}`,
+    work.rate === undefined ? '' : `--rate_iops=${work.rate}`,
   ].join(' ')
 }
 

@@ -15,7 +15,7 @@ import {
 import type { Guest } from './guest.js'
 import { writeInitramfs } from './initramfs.js'
 import { findStockKernel, findUserModeLinux, type GuestKernel } from './kernels.js'
-import { bootQemu, type QemuDevice, type QemuDisk } from './qemu-guest.js'
+import { awaitQemu, bootQemu, type QemuDevice, type QemuDisk, type QemuMachine } from './qemu-guest.js'
 import { bootUml, type UmlDevice } from './uml-guest.js'
 import { umlStateMissing } from './uml-processor-state.js'
 
@@ -84,10 +84,27 @@ export class GuestLab {
   }
 
   /** A guest in QEMU with these disks, and other devices. */
-  async bootQemu(disks: readonly QemuDisk[], cpus: number, devices: readonly QemuDevice[] = []): Promise<Guest> {
+  bootQemu(disks: readonly QemuDisk[], cpus: number, devices: readonly QemuDevice[] = []): Promise<Guest> {
+    return this.#inQemu(bootQemu, { disks, devices, cpus })
+  }
+
+  /** The same, which can be moved: QEMU listens for commands on `monitor`. */
+  bootMovable(disks: readonly QemuDisk[], cpus: number, monitor: string): Promise<Guest> {
+    return this.#inQemu(bootQemu, { disks, cpus, monitor })
+  }
+
+  /** A QEMU that waits for such a guest. */
+  awaitQemu(disks: readonly QemuDisk[], cpus: number, monitor: string): Promise<Guest> {
+    return this.#inQemu(awaitQemu, { disks, cpus, monitor })
+  }
+
+  async #inQemu(
+    start: typeof bootQemu,
+    machine: Pick<QemuMachine, 'disks' | 'devices' | 'cpus' | 'monitor'>,
+  ): Promise<Guest> {
     const { kernel } = needQemu()
     const initramfs = this.#initramfs(kernel, STOCK_MODULES)
-    const guest = await bootQemu({ kernel, initramfs, disks, devices, cpus, memoryMib: QEMU_MEMORY_MIB })
+    const guest = await start({ ...machine, kernel, initramfs, memoryMib: QEMU_MEMORY_MIB })
     this.#guests.push(guest)
     return guest
   }

@@ -63,6 +63,11 @@ export class Guest {
     }
   }
 
+  /** Takes over a guest that comes from elsewhere and reads commands already. */
+  static adopt(child: ChildProcess): Guest {
+    return new Guest(child)
+  }
+
   /** Runs `command`, one line of shell, to its end. */
   async run(command: string, limitMs = COMMAND_LIMIT_MS): Promise<GuestRun> {
     if (command.length > LINE_LIMIT || command.includes('\n')) throw new Error(`not one line: ${command}`)

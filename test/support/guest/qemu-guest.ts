@@ -31,6 +31,8 @@ export interface QemuMachine {
   devices?: readonly QemuDevice[]
   cpus: number
   memoryMib: number
+  /** Where QEMU listens for commands (QMP). */
+  monitor?: string
 }
 
 /** `kvm` is far faster, where the host can do it. */
@@ -47,6 +49,13 @@ let accelerator: Promise<Accelerator> | undefined
 export async function bootQemu(machine: QemuMachine): Promise<Guest> {
   accelerator ??= probeAccelerator(machine)
   return bootWith(await accelerator, machine)
+}
+
+/** A machine that waits for a guest to come from another QEMU, by `migrate-incoming` on its monitor. */
+export async function awaitQemu(machine: QemuMachine): Promise<Guest> {
+  accelerator ??= probeAccelerator(machine)
+  const args = [...qemuArguments(await accelerator, machine), '-incoming', 'defer']
+  return Guest.adopt(spawn(PROGRAM, args, { detached: true, stdio: ['pipe', 'pipe', 'pipe'] }))
 }
 
 /** KVM if this process may use it, the processor has it, and a kernel comes up with it. */
@@ -69,14 +78,16 @@ function bootWith(accel: Accelerator, machine: QemuMachine, limitMs?: number): P
 }
 
 function qemuArguments(accel: Accelerator, machine: QemuMachine): string[] {
-  const { kernel, initramfs, disks, devices = [], cpus, memoryMib } = machine
+  const { kernel, initramfs, disks, devices = [], cpus, memoryMib, monitor } = machine
   return [
     ...['-accel', accel === 'kvm' ? 'kvm' : 'tcg,thread=multi'],
     ...['-machine', 'pc,memory-backend=ram', '-smp', String(cpus)],
     ...['-m', `${memoryMib}M`, '-object', `memory-backend-memfd,id=ram,size=${memoryMib}M,share=on`],
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot', '-serial', 'stdio'],
     ...['-kernel', kernel.path, '-initrd', initramfs],
-    ...['-append', 'console=ttyS0 quiet loglevel=1 panic=-1 nokaslr mitigations=off'],
+    // Pages that a processor has cleared, and not only those that a device has written, would be known to a migration anyway.
+    ...['-append', 'console=ttyS0 quiet loglevel=1 panic=-1 nokaslr mitigations=off init_on_alloc=0'],
+    ...(monitor === undefined ? [] : ['-qmp', `unix:${monitor},server=on,wait=off`]),
     ...disks.flatMap(diskArguments),
     ...devices.flatMap(deviceArguments),
   ]
