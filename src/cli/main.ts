@@ -61,7 +61,8 @@ Commands:
   -f fmt           format of the image; guessed where it is left out
   -r               read-only
   -t cache         none, writeback (default), writethrough, directsync, unsafe
-  -i aio           how requests reach the host: threads, native or io_uring
+  -i aio           how requests reach the host: inline (default of vhost-user-blk: writes, too, by this thread where they are
+                   quick), threads (default of vhost-user-scsi), native or io_uring
   -d discard       unmap (default) or ignore
   --no-packed      offer no packed rings
   --second policy  what a front-end does while another is there: wait (default), or it is sent away: refuse

@@ -7,10 +7,14 @@ import { checkReopenedEncryption } from './encryption/encryption.js'
 import { INCOMPATIBLE_CORRUPT } from './format/header.js'
 import { createCaches, startCleaning } from './metadata/caches.js'
 import { settleImage } from './metadata/flush.js'
+import { isDirty } from './metadata/header-update.js'
 import { type QCOW2_OPTIONS, type Qcow2Settings, resolveSettings } from './options.js'
 import type { Qcow2State } from './state.js'
 
-/** EINVAL for options that contradict each other or the image, EACCES for writing to a corrupt one, EBUSY to a snapshot. */
+/**
+ * EINVAL for options that contradict each other or the image, EACCES for writing to a corrupt one or to one that has to be
+ * repaired first, EBUSY to a snapshot.
+ */
 export async function prepareReopen(
   state: Qcow2State,
   context: ReopenContext<typeof QCOW2_OPTIONS>,
@@ -21,6 +25,12 @@ export async function prepareReopen(
   }
   if (!context.readOnly && state.loadedSnapshot) {
     throw new BlockError('EBUSY', 'it shows a snapshot, which is not written to', { node: context.nodeName })
+  }
+  // Refcounts may be too low: what is in use would be handed out again. Only an opening repairs, while nobody reads.
+  if (!context.readOnly && context.node.readOnly && isDirty(state)) {
+    throw new BlockError('EACCES', 'qcow2: Image is dirty; it is repaired when it is opened read/write anew', {
+      node: context.nodeName,
+    })
   }
   checkReopenedEncryption(header, context.options['encrypt.format'], context.readOnly)
   const settings = resolveSettings(context.options, header, layout, (context.openFlags & BDRV_O_UNMAP) !== 0)

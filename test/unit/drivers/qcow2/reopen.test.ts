@@ -1,6 +1,7 @@
 // An image reopened with other options, while it has something in memory only.
 
 import { describe, expect, test } from 'vitest'
+import { BLK_PERM_CONSISTENT_READ } from '../../../../src/common/permissions.js'
 import { type ReopenRequest, reopenNodes } from '../../../../src/global-state/life/reopen.js'
 import { codeOf } from '../../../support/code-of.js'
 import { closeSound, type OpenQcow2, openQcow2 } from '../../../support/open-qcow2.js'
@@ -33,6 +34,20 @@ describe('with other options', () => {
     await reopen(disk, { options: { 'lazy-refcounts': false } })
     expect([disk.image.get64(72), disk.image.refcount(13)]).toEqual([0n, 1n])
     await closeSound(disk)
+  })
+
+  test('to write an image that lags behind: not before it is repaired, which opening it anew does', async () => {
+    const crashed = await openQcow2(image({ lazyRefcounts: true }))
+    await crashed.write(20 * CLUSTER, CLUSTER, 0x99)
+    await crashed.flush()
+    const left = crashed.image
+    expect(left.get64(72)).toBe(1n)
+    const reader = await openQcow2(left, { options: { 'read-only': true }, perm: BLK_PERM_CONSISTENT_READ })
+    expect(await codeOf(() => reopen(reader, { options: { 'read-only': false } }))).toBe('EACCES')
+    expect((await reader.read(20 * CLUSTER, 1))[0]).toBe(0x99)
+    expect(reader.image.get64(72)).toBe(1n)
+    await reader.close()
+    await crashed.close()
   })
 
   test('that cannot be leave it as it was', async () => {
