@@ -1,2 +1,2 @@
 #!/usr/bin/env node
-require('../dist/programs/blockgraph-img.cjs')
+import '../dist/programs/blockgraph-img.js'

@@ -1,2 +1,2 @@
 #!/usr/bin/env node
-require('../dist/programs/blockgraph-io.cjs')
+import '../dist/programs/blockgraph-io.js'

@@ -1,2 +1,2 @@
 #!/usr/bin/env node
-require('../dist/programs/blockgraph.cjs')
+import '../dist/programs/blockgraph.js'

@@ -1,6 +1,6 @@
 // Puts the programs of bin/ into dist/programs: a file for what every command needs, and further ones that a command loads when
 // it needs them. Reading and linking some three hundred modules one by one would take several times as long as the command itself.
-// CommonJS, since Node sets up its loader of ES modules only for a program that has any. Run after the compiler.
+// Run after the compiler.
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -30,11 +30,9 @@ await build({
     rollupOptions: {
       input: Object.fromEntries(programs().map((name) => [name, join(compiled, 'cli/programs', `${name}.js`)])),
       output: {
-        format: 'cjs',
-        entryFileNames: '[name].cjs',
-        chunkFileNames: '[name]-[hash].cjs',
-        generatedCode: 'es2015',
-        dynamicImportInCjs: false,
+        format: 'es',
+        entryFileNames: '[name].js',
+        chunkFileNames: '[name]-[hash].js',
         hoistTransitiveImports: false,
         experimentalMinChunkSize: 60_000,
       },

@@ -16,7 +16,7 @@ const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as
 
 /** What users get besides what npm always packs. */
 const SHIPPED =
-  /^(dist\/.+\.(js|d\.ts|js\.map)|dist\/programs\/([\w-]+\.cjs|LICENCES\.txt)|bin\/([a-z-]+\.js|package\.json)|docs\/.+\.(md|svg)|(README|CHANGELOG)\.md|LICENSE|package\.json)$/
+  /^(dist\/.+\.(js|d\.ts|js\.map)|dist\/programs\/LICENCES\.txt|bin\/[a-z-]+\.js|docs\/.+\.(md|svg)|(README|CHANGELOG)\.md|LICENSE|package\.json)$/
 
 function strangers(paths: readonly string[]): string[] {
   return paths.filter((path) => !SHIPPED.test(path))

@@ -8,7 +8,7 @@ const at = (path: string): string => fileURLToPath(new URL(`../../${path}`, impo
 
 /** Where the program `name` is. Throws where it is missing or older than the modules it is made of. */
 export function builtProgram(name: string): string {
-  const bundle = at(`dist/programs/${name}.cjs`)
+  const bundle = at(`dist/programs/${name}.js`)
   const made = existsSync(bundle) ? statSync(bundle).mtimeMs : 0
   const compiled = ['dist/.universal.tsbuildinfo', 'dist/.node.tsbuildinfo'].map((path) => statSync(at(path)).mtimeMs)
   if (made < Math.max(...compiled)) throw new Error('dist/programs is not up to date: npm run build')
