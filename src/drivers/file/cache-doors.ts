@@ -28,8 +28,8 @@ export async function findCacheDoors(
   kind: HostFileKind,
 ): Promise<CacheDoors> {
   if (native === undefined || aio === 'threads') return NO_CACHE_DOORS
-  const { host, processors, now } = platform
-  const cachedReads = new CachedReads(native.readCached, processors)
+  const { host, now } = platform
+  const cachedReads = new CachedReads(native.readCached)
   // Nobody knows how far away the disk behind a device file is.
   const writes = aio === 'inline' && kind === 'file' && (await isOnLocalFileSystem(host, fd))
   return { cachedReads, inlineWrites: writes ? new InlineWrites(native.writeCached, now) : undefined }

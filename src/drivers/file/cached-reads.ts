@@ -2,30 +2,25 @@
 // misses tries are left out for a while, longer each time, until one hits again.
 
 import { type Bytes, IoVector } from '../../common/io-vector.js'
-import { KiB, MiB } from '../../common/units.js'
+import { KiB } from '../../common/units.js'
 import { READ_UNSUPPORTED, type ReadCached } from '../../platform/native/cached-transfer.js'
 import { IOVEC_SEGMENTS } from '../../platform/native/iovec-list.js'
 
-/** Larger reads go to the pool: copying them holds up everybody longer than the way to another thread and back, */
+/** Larger reads go to the pool: copying them holds up everybody longer than the way to another thread and back. */
 const LARGEST_TRY = 128 * KiB
-/** unless there is no processor for the pool: with two, the other one is that of whoever asks for the data. */
-const LARGEST_TRY_BUSY = MiB
-const BUSY_PROCESSORS = 2
 const MISSES_BEFORE_REST = 8
 const LONGEST_REST = 1024
 
 /** Tries cached reads on one file. */
 export class CachedReads {
   readonly #readCached: ReadCached
-  readonly #largest: number
   #misses = 0
   #rest = 0
   #nextRest = MISSES_BEFORE_REST
   #unsupported = false
 
-  constructor(readCached: ReadCached, processors: number) {
+  constructor(readCached: ReadCached) {
     this.#readCached = readCached
-    this.#largest = processors > BUSY_PROCESSORS ? LARGEST_TRY : LARGEST_TRY_BUSY
   }
 
   /** Reads what is cached of `into` from its start on and returns the count of bytes; 0 says: ask the pool. */
@@ -34,7 +29,7 @@ export class CachedReads {
       this.#rest--
       return 0
     }
-    if (into.length > this.#largest || this.#unsupported) return 0
+    if (into.length > LARGEST_TRY || this.#unsupported) return 0
     if (into instanceof IoVector && into.buffers.length > IOVEC_SEGMENTS) return 0
     const got = this.#readCached(fd, into, offset)
     if (got > 0) {

@@ -3,12 +3,12 @@ import { IoVector } from '../../../../src/common/io-vector.js'
 import { CachedReads } from '../../../../src/drivers/file/cached-reads.js'
 import { READ_UNSUPPORTED, READ_WOULD_WAIT } from '../../../../src/platform/native/cached-transfer.js'
 
-function counting(answer: () => number, processors = 4): { tries: () => number; reads: CachedReads } {
+function counting(answer: () => number): { tries: () => number; reads: CachedReads } {
   let tries = 0
   const reads = new CachedReads(() => {
     tries++
     return answer()
-  }, processors)
+  })
   return { tries: () => tries, reads }
 }
 
@@ -48,13 +48,6 @@ describe('when cached reads are tried', () => {
     expect(reads.tryRead(3, new Uint8Array(1 << 20), 0)).toBe(0)
     expect(reads.tryRead(3, new IoVector(Array.from({ length: 257 }, () => new Uint8Array(1))), 0)).toBe(0)
     expect(tries()).toBe(0)
-  })
-
-  it('tries large ones, too, where the pool has no processor to itself', () => {
-    const { tries, reads } = counting(() => 1, 2)
-    expect(reads.tryRead(3, new Uint8Array(1 << 20), 0)).toBe(1)
-    expect(reads.tryRead(3, new Uint8Array((1 << 20) + 1), 0)).toBe(0)
-    expect(tries()).toBe(1)
   })
 
   it('hands on what was partly there', () => {
